@@ -1,0 +1,208 @@
+//! Which nodes of a swarm a command is for.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ids::{MAX_NODE, NodeId};
+
+/// `"all"`, a rank, a list of ranks, or ranges such as `"0,2-4"`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema)]
+#[schemars(with = "SelectorSchema")]
+pub enum NodeSelector {
+    /// Every node of the swarm.
+    #[default]
+    All,
+    /// These ranks: at least one, no rank twice.
+    Ranks(BTreeSet<NodeId>),
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum SelectorSchema {
+    /// One rank.
+    Rank(u32),
+    /// Several ranks.
+    List(Vec<u32>),
+    /// `"all"`, or ranks and ranges such as `"0,2-4"`.
+    Text(String),
+}
+
+/// Why a text or value selects no nodes, or a swarm does not have them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// Not one of the four spellings.
+    #[error("{0:?} selects no nodes; write \"all\", a rank, a list of ranks, or ranges such as \"0,2-4\"")]
+    Spelling(String),
+    /// A rank that the swarm does not have.
+    #[error("node {rank} is out of range: the swarm has {node_count} nodes, 0 to {last}", last = node_count.saturating_sub(1))]
+    OutOfRange {
+        /// The first rank that is too high.
+        rank: NodeId,
+        /// How many nodes there are.
+        node_count: u32,
+    },
+}
+
+impl NodeSelector {
+    /// The ranks meant, for a swarm of `node_count` nodes.
+    pub fn resolve(&self, node_count: u32) -> Result<Vec<NodeId>, SelectorError> {
+        match self {
+            Self::All => Ok((0..node_count).filter_map(|rank| NodeId::new(rank).ok()).collect()),
+            Self::Ranks(ranks) => match ranks.iter().find(|node| node.rank() >= node_count) {
+                Some(&rank) => Err(SelectorError::OutOfRange { rank, node_count }),
+                None => Ok(ranks.iter().copied().collect()),
+            },
+        }
+    }
+
+    /// One rank.
+    pub fn one(node: NodeId) -> Self {
+        Self::Ranks(BTreeSet::from([node]))
+    }
+}
+
+impl FromStr for NodeSelector {
+    type Err = SelectorError;
+    fn from_str(text: &str) -> Result<Self, SelectorError> {
+        let wrong = || SelectorError::Spelling(text.chars().take(64).collect());
+        let rank = |part: &str| part.trim().parse::<NodeId>().map_err(|_| wrong());
+        if text.trim().eq_ignore_ascii_case("all") {
+            return Ok(Self::All);
+        }
+        let mut ranks = BTreeSet::new();
+        for part in text.split(',') {
+            match part.split_once('-') {
+                None => {
+                    ranks.insert(rank(part)?);
+                }
+                Some((from, to)) => {
+                    let (from, to) = (rank(from)?.rank(), rank(to)?.rank());
+                    if from > to || to > MAX_NODE {
+                        return Err(wrong());
+                    }
+                    ranks.extend((from..=to).filter_map(|rank| NodeId::new(rank).ok()));
+                }
+            }
+        }
+        Ok(Self::Ranks(ranks))
+    }
+}
+
+impl fmt::Display for NodeSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Ranks(ranks) = self else {
+            return f.write_str("all");
+        };
+        let mut rest = ranks.iter().map(|node| node.rank()).peekable();
+        let mut first = true;
+        while let Some(from) = rest.next() {
+            let mut to = from;
+            while rest.next_if_eq(&(to + 1)).is_some() {
+                to += 1;
+            }
+            let comma = if std::mem::take(&mut first) { "" } else { "," };
+            if from == to {
+                write!(f, "{comma}{from}")?
+            } else {
+                write!(f, "{comma}{from}-{to}")?
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for NodeSelector {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeSelector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = NodeSelector;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"all\", a rank, a list of ranks, or ranges such as \"0,2-4\"")
+            }
+            fn visit_u64<E: serde::de::Error>(self, rank: u64) -> Result<NodeSelector, E> {
+                NodeId::try_from(rank)
+                    .map(NodeSelector::one)
+                    .map_err(|e| E::custom(format!("{rank} {e}")))
+            }
+            fn visit_i64<E: serde::de::Error>(self, rank: i64) -> Result<NodeSelector, E> {
+                Err(E::custom(format!("{rank} is not a task rank")))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<NodeSelector, E> {
+                text.parse().map_err(E::custom)
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<NodeSelector, A::Error> {
+                let mut ranks = BTreeSet::new();
+                while let Some(rank) = list.next_element::<NodeId>()? {
+                    ranks.insert(rank);
+                }
+                if ranks.is_empty() {
+                    return Err(serde::de::Error::custom("an empty list selects no nodes"));
+                }
+                Ok(NodeSelector::Ranks(ranks))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranks(json: &str) -> Vec<u32> {
+        let selector: NodeSelector = serde_json::from_str(json).unwrap();
+        selector.resolve(10).unwrap().into_iter().map(NodeId::rank).collect()
+    }
+
+    #[test]
+    fn every_spelling_selects() {
+        assert_eq!(ranks("\"all\""), (0..10).collect::<Vec<_>>());
+        assert_eq!(ranks("3"), [3]);
+        assert_eq!(ranks("[2,0,2]"), [0, 2]);
+        assert_eq!(ranks("\"0,2-4\""), [0, 2, 3, 4]);
+        assert_eq!(ranks("\"07\""), [7]);
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_spellings() {
+        for bad in [
+            "\"\"",
+            "\"-\"",
+            "\"4-2\"",
+            "\"a\"",
+            "[]",
+            "[-1]",
+            "-1",
+            "1.5",
+            "null",
+            "{}",
+            "\"0,\"",
+            "\"0-999999999\"",
+        ] {
+            let error = serde_json::from_str::<NodeSelector>(bad).unwrap_err().to_string();
+            assert!(!error.is_empty(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rank_out_of_range_is_named() {
+        let selector: NodeSelector = "0,7".parse().unwrap();
+        assert_eq!(
+            selector.resolve(4).unwrap_err().to_string(),
+            "node 7 is out of range: the swarm has 4 nodes, 0 to 3"
+        );
+        assert_eq!(selector.to_string(), "0,7");
+        assert_eq!("0,1,2,5".parse::<NodeSelector>().unwrap().to_string(), "0-2,5");
+    }
+}
