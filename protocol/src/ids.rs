@@ -21,6 +21,9 @@ pub enum IdError {
     /// A character outside the alphabet, or a dot at the start.
     #[error("has the character {0:?}; allowed are letters, digits, '.', '_' and '-', and no '.' at the start")]
     Character(char),
+    /// A control character in a request's name.
+    #[error("has a control character")]
+    Control,
     /// A task rank that is not a number.
     #[error("is not a task rank (a whole number from 0 to {MAX_NODE})")]
     NotARank,
@@ -52,6 +55,29 @@ pub fn check_id(text: &str) -> Result<(), IdError> {
     }
 }
 
+macro_rules! text_of {
+    ($name:ident) => {
+        impl $name {
+            /// The text of the id.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.as_ref().to_owned()
+            }
+        }
+    };
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -67,17 +93,9 @@ macro_rules! text_id {
                 Ok(Self(text.into()))
             }
 
-            /// The text of the id.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+        text_of! { $name }
 
         impl FromStr for $name {
             type Err = IdError;
@@ -90,12 +108,6 @@ macro_rules! text_id {
             type Error = IdError;
             fn try_from(text: String) -> Result<Self, IdError> {
                 Self::new(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> String {
-                id.0.as_ref().to_owned()
             }
         }
     };
@@ -113,10 +125,33 @@ text_id! {
     /// One prompt to one node. A prompt to four nodes is four injections.
     InjectionId
 }
-text_id! {
-    /// A client's name for one of its commands; the same name again is the same command.
-    RequestId
+/// A client's name for one of its commands; the same name again is the same command. It never reaches a file name,
+/// so any text of 1 to [`MAX_ID_BYTES`] bytes without control characters will do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("minLength" = 1, "maxLength" = 128))]
+pub struct RequestId(std::sync::Arc<str>);
+
+impl RequestId {
+    /// Checks `text` and keeps it.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        match text.chars().find(|c| c.is_control()) {
+            _ if text.is_empty() => Err(IdError::Empty),
+            _ if text.len() > MAX_ID_BYTES => Err(IdError::TooLong(text.len())),
+            Some(_) => Err(IdError::Control),
+            None => Ok(Self(text.into())),
+        }
+    }
 }
+
+impl TryFrom<String> for RequestId {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::new(&text)
+    }
+}
+
+text_of! { RequestId }
 
 /// A task's rank in its job (`SLURM_PROCID`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

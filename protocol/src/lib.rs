@@ -4,19 +4,24 @@
 //! This room is pure: it never touches a file, a socket, a clock or a task. Everything that arrives from outside
 //! is parsed here, once, into types that cannot be wrong; everything else works with those types.
 
+pub mod command;
+pub mod event;
 pub mod frame;
 pub mod ids;
 pub mod inbox;
 pub mod launch;
+pub mod line;
 pub mod nodes;
 pub mod position;
 pub mod record;
+pub mod rejection;
 pub mod timestamp;
 pub mod turn;
 
 pub use ids::{Epoch, IdError, InjectionId, JobId, NodeId, Place, RequestId, Seq, SwarmId};
 pub use nodes::NodeSelector;
 pub use position::Position;
+pub use rejection::{Rejection, RejectionCode};
 pub use timestamp::Timestamp;
 
 /// The version that every part of one installation says of itself; parts of different versions refuse to work together.

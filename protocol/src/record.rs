@@ -307,10 +307,15 @@ pub struct RecordHead<'line> {
     /// The record's type.
     #[serde(rename = "type", borrow)]
     pub kind: Cow<'line, str>,
-    /// Its number.
+    /// Its number; 0 in what is not of an outbox.
+    #[serde(default)]
     pub seq: Seq,
-    /// The incarnation.
+    /// The incarnation; 0 in what is not of an outbox.
+    #[serde(default)]
     pub epoch: Epoch,
+    /// When it was written.
+    #[serde(default, borrow)]
+    pub timestamp: Cow<'line, str>,
     /// The injection, where one caused it.
     #[serde(default, borrow)]
     pub injection_id: Option<Cow<'line, str>>,
