@@ -1,1 +1,2 @@
 //! follower
+pub mod wire;
