@@ -125,6 +125,7 @@ pub struct AgentSpec {
     /// Who answers when it asks.
     pub approvals: Approvals,
     /// How long a client may take to answer an approval, in seconds.
+    #[schemars(range(min = 1, max = 31_536_000))]
     pub approval_timeout_seconds: u64,
     /// Variables for the agent's environment; `${NAME}` is taken from the worker's environment.
     pub env: BTreeMap<String, String>,
@@ -134,8 +135,10 @@ pub struct AgentSpec {
     /// Written into the agent's own configuration; dotted keys or nested objects.
     pub config: serde_json::Map<String, serde_json::Value>,
     /// The longest a turn may take, in seconds; it ends as `failed` then.
+    #[schemars(range(min = 1, max = 31_536_000))]
     pub turn_timeout_seconds: u64,
     /// How long the agent may take to start and to open its thread, in seconds.
+    #[schemars(range(min = 1, max = 31_536_000))]
     pub start_timeout_seconds: u64,
     /// Also record each message of the agent as it came (`agent_raw`).
     pub raw_events: bool,
@@ -167,10 +170,13 @@ impl Default for AgentSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerSpec {
     /// How often an idle worker says that it lives, in seconds, at least 1.
+    #[schemars(range(min = 1, max = 3600))]
     pub heartbeat_seconds: u64,
     /// How long a worker may take from SIGTERM to its end, in seconds; should be below the cluster's grace period.
+    #[schemars(range(min = 1, max = 3600))]
     pub shutdown_grace_seconds: u64,
     /// How many prompts may wait in one worker; more are refused with `inject_failed`.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub queue_limit: u32,
 }
 
