@@ -1,1 +1,16 @@
-//! tests
+//! What the end-to-end tests stand on: a model server on loopback, the programs under test as child processes, and
+//! workspaces that leave nothing behind.
+//!
+//! The tests themselves are in `tests/tests/`. They see Codeswarm as its users do, from outside: its command, its
+//! client protocol and its files. This room never reaches into another room's insides.
+//!
+//! Everything here blocks and is called from plain `#[test]` functions; what must go on beside a test runs on threads
+//! that end with the value that started them. What fails panics, with all that was seen until then in the message.
+
+pub mod json_process;
+pub mod model_server;
+pub mod requires;
+
+/// How long a test waits for what must come. Generous, since a loaded machine is no failure; a test that passes waits
+/// only as long as the thing takes.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

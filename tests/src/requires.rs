@@ -1,0 +1,123 @@
+//! What some tests need and not every machine has. Such a test begins with
+//!
+//! ```no_run
+//! let Some(codex) = codeswarm_tests::requires::codex() else { return };
+//! ```
+//!
+//! Where the thing is missing the test is left out, which is said on standard error past the test runner's capture, and
+//! listed by `tests/left_out.rs`. With `CODESWARM_TESTS=all`, as `tests/run` sets it, it fails instead.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The native program of Codex, from `CODESWARM_TEST_CODEX`.
+pub fn codex() -> Option<PathBuf> {
+    Requirement::Codex.meet()
+}
+
+/// Node.js, from the PATH.
+pub fn node() -> Option<PathBuf> {
+    Requirement::Node.meet()
+}
+
+/// Python 3, from the PATH.
+pub fn python() -> Option<PathBuf> {
+    Requirement::Python.meet()
+}
+
+/// The `codeswarm` program under test: `CODESWARM_BIN`, else the one that Cargo has put beside the tests.
+pub fn codeswarm() -> PathBuf {
+    let found = match std::env::var_os("CODESWARM_BIN") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => beside_the_tests("codeswarm"),
+    };
+    match found.filter(|path| path.is_file()) {
+        Some(path) => path,
+        None => panic!(
+            "there is no codeswarm program beside the tests: run `cargo build -p codeswarm-cli` with the same \
+             profile, or set CODESWARM_BIN to a program, or run `tests/run`"
+        ),
+    }
+}
+
+/// A program in the folder of Cargo's profile: the tests are in its `deps`.
+fn beside_the_tests(name: &str) -> Option<PathBuf> {
+    let test = std::env::current_exe().ok()?;
+    let profile = test.parent()?.parent()?;
+    Some(profile.join(name).with_extension(std::env::consts::EXE_EXTENSION))
+}
+
+/// Something that may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// The real Codex.
+    Codex,
+    /// Node.js.
+    Node,
+    /// Python 3.
+    Python,
+}
+
+impl Requirement {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Codex, Self::Node, Self::Python];
+
+    /// The function of this module that a test calls for it.
+    pub fn function(self) -> &'static str {
+        match self {
+            Self::Codex => "codex",
+            Self::Node => "node",
+            Self::Python => "python",
+        }
+    }
+
+    /// What it is, and how to come by it.
+    pub fn how(self) -> &'static str {
+        match self {
+            Self::Codex => {
+                "the real Codex: run `tests/run`, which installs it, or set CODESWARM_TEST_CODEX to its native program"
+            }
+            Self::Node => "Node.js: run `tests/run`, which installs it, or put `node` on the PATH",
+            Self::Python => "Python 3: run `tests/run`, which installs it, or put `python3` on the PATH",
+        }
+    }
+
+    /// Where it is, if it is there.
+    pub fn find(self) -> Option<PathBuf> {
+        match self {
+            Self::Codex => std::env::var_os("CODESWARM_TEST_CODEX").map(PathBuf::from),
+            Self::Node => on_the_path("node"),
+            Self::Python => on_the_path("python3"),
+        }
+    }
+
+    fn meet(self) -> Option<PathBuf> {
+        let found = self.find();
+        if found.is_none() {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            let what = self.how();
+            if everything_is_required() {
+                panic!("CODESWARM_TESTS=all, and {test} needs {what}");
+            }
+            // Written directly: what a passing test prints with `eprintln!` is not shown.
+            let _ = writeln!(std::io::stderr(), "left out: {test} needs {what}");
+        }
+        found
+    }
+}
+
+/// Whether a missing requirement is a failure.
+pub fn everything_is_required() -> bool {
+    std::env::var_os("CODESWARM_TESTS").is_some_and(|value| value == "all")
+}
+
+fn on_the_path(name: &str) -> Option<PathBuf> {
+    let runs = Command::new(name)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    runs.is_ok_and(|status| status.success()).then(|| PathBuf::from(name))
+}
