@@ -5,7 +5,7 @@
 //! absolute and whose values are in range; nobody checks them again. A [`ConfigError`] names the file, the line and
 //! column, the key, what was expected and the nearest known key or word, for all problems of a file at once.
 //!
-//! The types in [`file`] are the one definition of the keys. The reader's checks and the page `docs/CONFIGURATION.md`
+//! The types in [`mod@file`] are the one definition of the keys. The reader's checks and the page `docs/CONFIGURATION.md`
 //! ([`reference_page`]) are both made from them.
 //!
 //! This room knows words and paths. It must never know how a router works, how Slurm or ssh is called, or what an agent

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use codeswarm_configs::{Environment, parse};
+use codeswarm_configs::{ConfigError, Environment, parse};
 
 /// The problems of a text without the file's name, which every line begins with.
 fn problems(text: &str) -> Vec<String> {
@@ -274,4 +274,36 @@ fn a_key_in_the_place_of_its_variables_name_is_not_repeated() {
         r#"{"agent":{"api_key_env":"sk-abc"}}"#,
         "1:25: agent.api_key_env: is not the name of a variable; write the variable's name here, never the key",
     );
+}
+
+#[test]
+fn no_damaged_file_is_worse_than_refused() {
+    let text = include_str!("../slurm-codex.json").replace("mycluster", "mÿclüster€😀");
+    let environment = Environment::from_iter([("HOME", "/home/ada")]);
+    let lines = text.lines().count();
+    let check = |damaged: &str| {
+        if let Err(error) = parse(damaged, Path::new("c.json"), Path::new("/"), &environment) {
+            let ConfigError::Wrong(findings) = error else {
+                panic!("{error}")
+            };
+            assert!(!findings.is_empty(), "{damaged}");
+            for finding in findings {
+                let (line, column) = (finding.position.line, finding.position.column);
+                let width = damaged.split('\n').nth(line - 1).unwrap_or_default().chars().count();
+                assert!(
+                    line <= lines + 1 && (1..=width + 1).contains(&column),
+                    "{finding} in {damaged}"
+                );
+            }
+        }
+    };
+    for (offset, character) in text.char_indices() {
+        let (before, from) = text.split_at(offset);
+        let after = &from[character.len_utf8()..];
+        check(before);
+        check(&format!("{before}{after}"));
+        for inserted in ["\"", "{", "]", ",", "\\", "0", "\n", "\0", "é"] {
+            check(&format!("{before}{inserted}{from}"));
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! Every example file of the folder is a configuration, and means what the guide says of it.
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, in its helper functions too")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic is the report, in its helper functions too"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
