@@ -85,7 +85,10 @@ impl Check<'_> {
             (Shape::Whole { least, most }, Node::Scalar(Value::Number(number)))
                 if number.as_u64().is_some_and(|n| (*least..=*most).contains(&n)) => {}
             (Shape::Flag | Shape::Whole { .. }, Node::Scalar(Value::String(text)))
-                if matches!(serde_json::from_str(text), Ok(Value::Bool(_) | Value::Number(_))) =>
+                if matches!(
+                    (shape, serde_json::from_str(text)),
+                    (Shape::Flag, Ok(Value::Bool(_))) | (Shape::Whole { .. }, Ok(Value::Number(_)))
+                ) =>
             {
                 let (expected, found) = (shape.expected(), value.describe());
                 self.report(

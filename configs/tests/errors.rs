@@ -110,6 +110,10 @@ fn wrong_types() {
         "1:37: router.inject_timeout_seconds: expected a whole number from 1 to 31536000, found the number 1.5",
     );
     assert_problem(
+        r#"{"agent":{"raw_events":"true"}}"#,
+        r#"1:24: agent.raw_events: expected true or false, found the string "true"; write it without quotes"#,
+    );
+    assert_problem(
         r#"{"agent":{"raw_events":"yes"}}"#,
         r#"1:24: agent.raw_events: expected true or false, found the string "yes""#,
     );

@@ -103,7 +103,7 @@ fn the_codex_examples_run_codex() {
     assert_eq!(slurm.slurm.partition.as_deref(), Some("batch"));
     assert_eq!(slurm.slurm.agents_per_node, Some(1));
     assert_eq!(
-        cluster.agent.env["HTTPS_PROXY"], "${HTTPS_PROXY}",
+        cluster.agent.env["PIP_CACHE_DIR"], "${HOME}/.cache/pip",
         "it belongs to the worker's environment"
     );
 }
