@@ -5,11 +5,15 @@
 //! client protocol and its files. This room never reaches into another room's insides.
 //!
 //! Everything here blocks and is called from plain `#[test]` functions; what must go on beside a test runs on threads
-//! that end with the value that started them. What fails panics, with all that was seen until then in the message.
+//! that end with the value or the pipe that they serve. What fails panics, with all that was seen until then in the message.
 
+pub mod cli;
 pub mod json_process;
 pub mod model_server;
+pub mod processes;
 pub mod requires;
+pub mod router;
+pub mod workspace;
 
 /// How long a test waits for what must come. Generous, since a loaded machine is no failure; a test that passes waits
 /// only as long as the thing takes.

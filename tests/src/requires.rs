@@ -96,12 +96,11 @@ impl Requirement {
         let found = self.find();
         if found.is_none() {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            let what = self.how();
             if everything_is_required() {
-                panic!("CODESWARM_TESTS=all, and {test} needs {what}");
+                panic!("CODESWARM_TESTS=all, and {test} needs {}", self.how());
             }
             // Written directly: what a passing test prints with `eprintln!` is not shown.
-            let _ = writeln!(std::io::stderr(), "left out: {test} needs {what}");
+            let _ = writeln!(std::io::stderr(), "left out: {test} ({} is missing)", self.function());
         }
         found
     }
