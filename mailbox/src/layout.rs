@@ -1,0 +1,348 @@
+//! Where the mailbox's files lie, how its folders are made, and who may touch them.
+//!
+//! ```text
+//! <root>/mailbox/inbox/<JOB>_<NN>.jsonl       written by the follower, read by the worker
+//! <root>/mailbox/outbox/<JOB>_<NN>.jsonl      written by the worker, read by the follower
+//! <root>/mailbox/archive/<JOB>_<NN>.jsonl     the outbox, renamed by its worker at the end
+//! <root>/runs/<JOB>/launch.json               what the job was launched with
+//! <root>/runs/<JOB>/node_<NN>/                the agent's working directory
+//! <root>/runs/<JOB>/node_<NN>.heartbeat       the worker lives
+//! <root>/runs/<JOB>/node_<NN>.session/        what resuming the agent's conversation needs
+//! ```
+//!
+//! Names are made from checked ids only, so none can leave its folder.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use codeswarm_protocol::{JobId, Place};
+
+use crate::error::MailboxError;
+use crate::filesystem::FilesystemKind;
+use crate::open::{self, How};
+
+/// Who may touch the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Its owner: folders 0700, files 0600.
+    #[default]
+    Owner,
+    /// Its owner and the folder's group: folders 2770, files 0660. The group can then run code as the owner.
+    Group,
+}
+
+impl Access {
+    fn folder_mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o700,
+            Self::Group => 0o2770,
+        }
+    }
+
+    /// The mode of a new file.
+    pub(crate) fn file_mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o660,
+        }
+    }
+
+    /// The mode bits that nobody else may have.
+    fn forbidden(self) -> u32 {
+        match self {
+            Self::Owner => 0o022,
+            Self::Group => 0o002,
+        }
+    }
+}
+
+/// Where an outbox is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Located {
+    /// In `outbox/`.
+    Outbox,
+    /// In `archive/`.
+    Archive,
+    /// Under neither name.
+    Nowhere,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    access: Access,
+    kind: OnceLock<FilesystemKind>,
+}
+
+/// A mailbox by its root folder. Cheap to clone; making one touches no file.
+#[derive(Debug, Clone)]
+pub struct Mailbox(Arc<Inner>);
+
+impl Mailbox {
+    /// The mailbox under `<workspace_root>/<cluster_subdir>`, for its owner alone.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self::with_access(root, Access::Owner)
+    }
+
+    /// The same, and who may touch it.
+    pub fn with_access(root: impl Into<PathBuf>, access: Access) -> Self {
+        Self(Arc::new(Inner {
+            root: root.into(),
+            access,
+            kind: OnceLock::new(),
+        }))
+    }
+
+    /// The same mailbox, taken to be on this kind of filesystem whatever statfs(2) says.
+    #[must_use]
+    pub fn on(self, kind: FilesystemKind) -> Self {
+        Self(Arc::new(Inner {
+            root: self.0.root.clone(),
+            access: self.0.access,
+            kind: OnceLock::from(kind),
+        }))
+    }
+
+    /// The root folder.
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    /// Who may touch it.
+    pub fn access(&self) -> Access {
+        self.0.access
+    }
+
+    /// The filesystem it is on; asked once. A filesystem that cannot be asked is taken for a shared one, which is the
+    /// careful guess.
+    pub fn filesystem(&self) -> FilesystemKind {
+        match self.0.kind.get() {
+            Some(kind) => *kind,
+            None => match FilesystemKind::of(&self.0.root) {
+                Ok(kind) => *self.0.kind.get_or_init(|| kind),
+                Err(_) => FilesystemKind::Network("unknown"),
+            },
+        }
+    }
+
+    /// `mailbox/`.
+    pub fn folder(&self) -> PathBuf {
+        self.0.root.join("mailbox")
+    }
+
+    /// `mailbox/inbox/`.
+    pub fn inbox_folder(&self) -> PathBuf {
+        self.0.root.join("mailbox/inbox")
+    }
+
+    /// `mailbox/outbox/`.
+    pub fn outbox_folder(&self) -> PathBuf {
+        self.0.root.join("mailbox/outbox")
+    }
+
+    /// `mailbox/archive/`.
+    pub fn archive_folder(&self) -> PathBuf {
+        self.0.root.join("mailbox/archive")
+    }
+
+    /// The file that the router side writes and this place's worker reads.
+    pub fn inbox(&self, place: &Place) -> PathBuf {
+        self.file("inbox", place)
+    }
+
+    /// The file that this place's worker writes.
+    pub fn outbox(&self, place: &Place) -> PathBuf {
+        self.file("outbox", place)
+    }
+
+    /// The same file's name after its worker ended.
+    pub fn archive(&self, place: &Place) -> PathBuf {
+        self.file("archive", place)
+    }
+
+    fn file(&self, folder: &str, place: &Place) -> PathBuf {
+        self.0.root.join(format!("mailbox/{folder}/{place}.jsonl"))
+    }
+
+    /// `runs/<JOB>/`.
+    pub fn job_dir(&self, job: &JobId) -> PathBuf {
+        self.0.root.join("runs").join(job.as_str())
+    }
+
+    /// The agent's working directory.
+    pub fn run_dir(&self, place: &Place) -> PathBuf {
+        self.job_dir(&place.job_id)
+            .join(format!("node_{}", place.node_id.padded()))
+    }
+
+    /// What the job was launched with.
+    pub fn launch_file(&self, job: &JobId) -> PathBuf {
+        self.job_dir(job).join("launch.json")
+    }
+
+    /// The worker's heartbeat, outside the agent's working directory.
+    pub fn heartbeat(&self, place: &Place) -> PathBuf {
+        self.job_dir(&place.job_id)
+            .join(format!("node_{}.heartbeat", place.node_id.padded()))
+    }
+
+    /// What resuming the agent's conversation needs.
+    pub fn session_dir(&self, place: &Place) -> PathBuf {
+        self.job_dir(&place.job_id)
+            .join(format!("node_{}.session", place.node_id.padded()))
+    }
+
+    /// Makes the folders that are missing and checks the others: real folders, owned by us, that nobody else may write.
+    /// Whoever opens a mailbox calls it first.
+    pub fn create(&self) -> Result<(), MailboxError> {
+        let root = &self.0.root;
+        if let Some(above) = root.parent().filter(|above| !above.as_os_str().is_empty()) {
+            fs::create_dir_all(above).map_err(MailboxError::io("create", above))?;
+        }
+        for folder in [
+            root.clone(),
+            self.folder(),
+            self.inbox_folder(),
+            self.outbox_folder(),
+            self.archive_folder(),
+            root.join("runs"),
+        ] {
+            self.make_folder(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Makes one folder below the root (its parent exists), or checks the one that is there.
+    pub fn make_folder(&self, folder: &Path) -> Result<(), MailboxError> {
+        let mode = self.0.access.folder_mode();
+        match fs::DirBuilder::new().mode(mode & 0o777).create(folder) {
+            Ok(()) => {
+                // mkdir(2) subtracts the umask and does not take the set-group-id bit everywhere.
+                fs::set_permissions(folder, fs::Permissions::from_mode(mode))
+                    .map_err(MailboxError::io("set the mode of", folder))?;
+                if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+                    open::sync_folder(above)?;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(MailboxError::io("create", folder)(error)),
+        }
+        self.check_folder(folder)
+    }
+
+    fn check_folder(&self, folder: &Path) -> Result<(), MailboxError> {
+        let seen = fs::symlink_metadata(folder).map_err(MailboxError::io("look at", folder))?;
+        if seen.file_type().is_symlink() {
+            return Err(MailboxError::refused(
+                folder,
+                "it is a symbolic link; name the real folder in the configuration (cluster.workspace_root, cluster.cluster_subdir)",
+            ));
+        }
+        if !seen.is_dir() {
+            return Err(MailboxError::refused(folder, "it is not a folder; move it away"));
+        }
+        let us = rustix::process::geteuid().as_raw();
+        if self.0.access == Access::Owner && seen.uid() != us {
+            return Err(MailboxError::refused(
+                folder,
+                format!(
+                    "it belongs to user {} and we are user {us}: its owner could run code as us",
+                    seen.uid()
+                ),
+            ));
+        }
+        if seen.mode() & self.0.access.forbidden() != 0 {
+            return Err(MailboxError::refused(
+                folder,
+                format!(
+                    "others may write it (mode {:o}), so they could run code as us; take that right away: chmod {:o}",
+                    seen.mode() & 0o7777,
+                    self.0.access.folder_mode()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes the empty inbox and outbox of ranks `0..node_count`, so that nobody waits for a name to appear (their
+    /// absence is cached for up to a minute). An outbox that is in `archive/` stays there. The names are durable after.
+    pub fn prepare(&self, job: &JobId, node_count: u32) -> Result<(), MailboxError> {
+        let archived = self.archived(job)?;
+        for rank in 0..node_count {
+            let node = codeswarm_protocol::NodeId::new(rank)
+                .map_err(|error| MailboxError::refused(&self.outbox_folder(), format!("rank {rank} {error}")))?;
+            let place = Place::new(job.clone(), node);
+            self.make_empty(&self.inbox(&place))?;
+            if !archived.contains(&node) {
+                self.make_empty(&self.outbox(&place))?;
+            }
+        }
+        self.make_folder(&self.job_dir(job))?;
+        open::sync_folder(&self.inbox_folder())?;
+        open::sync_folder(&self.outbox_folder())
+    }
+
+    /// The ranks of a job whose outbox is in the archive: one reading of the folder instead of a look-up a rank.
+    fn archived(&self, job: &JobId) -> Result<HashSet<codeswarm_protocol::NodeId>, MailboxError> {
+        let folder = self.archive_folder();
+        let mut ranks = HashSet::new();
+        for entry in fs::read_dir(&folder).map_err(MailboxError::io("read", &folder))? {
+            let name = entry.map_err(MailboxError::io("read", &folder))?.file_name();
+            if let Some(place) = place_of_file_name(Path::new(&name))
+                && place.job_id == *job
+            {
+                ranks.insert(place.node_id);
+            }
+        }
+        Ok(ranks)
+    }
+
+    fn make_empty(&self, path: &Path) -> Result<(), MailboxError> {
+        match open::open(path, How::New(self.0.access.file_mode())) {
+            Ok(_) => Ok(()),
+            Err(MailboxError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                let seen = fs::symlink_metadata(path).map_err(MailboxError::io("look at", path))?;
+                if seen.file_type().is_file() {
+                    Ok(())
+                } else {
+                    Err(MailboxError::refused(path, "it is not a regular file; remove it"))
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where an outbox is now. Looks at both names; one that is empty in `outbox/` counts only if `archive/` has none,
+    /// since somebody may have prepared it after the worker had archived its own.
+    pub fn locate(&self, place: &Place) -> Result<Located, MailboxError> {
+        self.locate_with_size(place).map(|(located, _)| located)
+    }
+
+    /// The same with the size in bytes.
+    pub(crate) fn locate_with_size(&self, place: &Place) -> Result<(Located, u64), MailboxError> {
+        let fresh = self.filesystem().is_network();
+        let (outbox, archive) = (self.outbox(place), self.archive(place));
+        let size = |path: &Path| open::size_by_name(path, fresh).map_err(MailboxError::io("look at", path));
+        let in_outbox = size(&outbox)?;
+        if let Some(bytes) = in_outbox.filter(|bytes| *bytes > 0) {
+            return Ok((Located::Outbox, bytes));
+        }
+        match (size(&archive)?, in_outbox) {
+            (Some(bytes), None) => Ok((Located::Archive, bytes)),
+            (Some(bytes), Some(_)) if bytes > 0 => Ok((Located::Archive, bytes)),
+            (_, Some(bytes)) => Ok((Located::Outbox, bytes)),
+            // Renamed back between the two looks?
+            (None, None) => Ok(size(&outbox)?.map_or((Located::Nowhere, 0), |bytes| (Located::Outbox, bytes))),
+        }
+    }
+}
+
+/// Whose file this is, by its name (`<JOB>_<NN>.jsonl`, the rank padded or not); `None` for any other name.
+pub fn place_of_file_name(path: &Path) -> Option<Place> {
+    let name = path.file_name()?.to_str()?;
+    Place::from_stem(name.strip_suffix(".jsonl")?).ok()
+}

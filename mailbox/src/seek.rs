@@ -1,0 +1,116 @@
+//! The first record after a `seq`, found without reading the whole file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use codeswarm_protocol::Seq;
+use codeswarm_protocol::record::RecordHead;
+
+/// Below this many bytes it is read through instead of halved further.
+const BLOCK: u64 = 64 * 1024;
+
+/// The offset of the first record in `file[..len]` whose `seq` is higher than `seq`, or `len` if there is none.
+///
+/// `seq` grows along the file; lines that are no records (torn, or an earlier system's) are passed over wherever they are.
+pub fn find_after_seq(file: &File, len: u64, seq: Seq) -> io::Result<u64> {
+    // Every record that starts before `low` is at most `seq`; every one that starts at or after `high` is higher.
+    let (mut low, mut high) = (0, len);
+    while high - low > BLOCK {
+        let middle = low + (high - low) / 2;
+        let mut lines = Lines::from_next_line(file, middle, len)?;
+        match lines.next_record(high)? {
+            Some(found) if found.seq <= seq => low = found.end,
+            _ => high = middle,
+        }
+    }
+    let mut lines = Lines::at(file, low, len);
+    while let Some(found) = lines.next_record(len)? {
+        if found.seq > seq {
+            return Ok(found.start);
+        }
+    }
+    Ok(len)
+}
+
+struct Found {
+    start: u64,
+    end: u64,
+    seq: Seq,
+}
+
+/// Reads lines forward from a place, with one buffer.
+struct Lines<'file> {
+    file: &'file File,
+    buffer: Vec<u8>,
+    /// Where `buffer` begins in the file.
+    start: u64,
+    len: u64,
+}
+
+impl<'file> Lines<'file> {
+    fn at(file: &'file File, start: u64, len: u64) -> Self {
+        Self {
+            file,
+            buffer: Vec::new(),
+            start,
+            len,
+        }
+    }
+
+    /// Begins at the first line that starts at or after `place`.
+    fn from_next_line(file: &'file File, place: u64, len: u64) -> io::Result<Self> {
+        let Some(before) = place.checked_sub(1) else {
+            return Ok(Self::at(file, 0, len));
+        };
+        let mut lines = Self::at(file, before, len);
+        let skipped = lines.line_end()?.unwrap_or(lines.buffer.len());
+        lines.consume(skipped);
+        Ok(lines)
+    }
+
+    /// The first record that starts before `limit`; none if a line that ends before `len` is not found.
+    fn next_record(&mut self, limit: u64) -> io::Result<Option<Found>> {
+        while self.start < limit {
+            let Some(end) = self.line_end()? else { return Ok(None) };
+            let parsed = RecordHead::parse(&self.buffer[..end]).map(|head| head.seq);
+            let start = self.start;
+            self.consume(end);
+            if let Ok(seq) = parsed {
+                return Ok(Some(Found {
+                    start,
+                    end: self.start,
+                    seq,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.buffer.drain(..bytes);
+        self.start += bytes as u64;
+    }
+
+    /// The length of the line at the start of the buffer with its newline, reading on until it is whole.
+    fn line_end(&mut self) -> io::Result<Option<usize>> {
+        let mut searched = 0;
+        loop {
+            if let Some(at) = memchr::memchr(b'\n', &self.buffer[searched..]) {
+                return Ok(Some(searched + at + 1));
+            }
+            searched = self.buffer.len();
+            let place = self.start + searched as u64;
+            let wanted = usize::try_from(self.len.saturating_sub(place).min(BLOCK)).unwrap_or(0);
+            if wanted == 0 {
+                return Ok(None);
+            }
+            self.buffer.resize(searched + wanted, 0);
+            let read = self.file.read_at(&mut self.buffer[searched..], place)?;
+            self.buffer.truncate(searched + read);
+            if read == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}

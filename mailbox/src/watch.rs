@@ -1,0 +1,213 @@
+//! When to look at a file: at once when the kernel says that it moved, else by the schedule.
+//!
+//! [`Wakes`] says *which* file to look at *now*; reading it is [`crate::tail`]'s. On a local filesystem inotify tells
+//! (and a slow round over all files is made for safety); on a network filesystem, where inotify hears nothing of other
+//! machines (inotify(7)), [`crate::schedule`] decides. A wake that is lost, late, doubled or wrong changes when a file is
+//! read and never what is read.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use codeswarm_protocol::Place;
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+use crate::filesystem::FilesystemKind;
+use crate::layout::place_of_file_name;
+use crate::schedule::{Limits, Next, Outcome, PollSchedule};
+
+/// How files are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WatchMode {
+    /// inotify on local filesystems, polling on others, and where inotify cannot be had.
+    #[default]
+    Auto,
+    /// inotify (what the system has in its place, on others than Linux).
+    Inotify,
+    /// Polling.
+    Poll,
+}
+
+/// How many files may have moved before it is simpler to look at all.
+const MOVED_AT_MOST: usize = 65_536;
+
+#[derive(Debug, Default)]
+struct Moved {
+    places: HashSet<Place>,
+    /// Events were lost: any file may have moved.
+    all: bool,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    moved: Mutex<Moved>,
+    bell: Notify,
+}
+
+impl Heard {
+    fn take(&self) -> Moved {
+        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn hear(&self, event: notify::Result<Event>) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            // Our own reading opens files; that is no news.
+            Ok(event) if matches!(event.kind, EventKind::Access(_)) && !event.need_rescan() => return,
+            Ok(event) if !event.need_rescan() && moved.places.len() < MOVED_AT_MOST => {
+                let places = event.paths.iter().filter_map(|path| place_of_file_name(path));
+                moved.places.extend(places);
+            }
+            // The kernel's queue has overflowed, or the watch itself failed.
+            _ => moved.all = true,
+        }
+        drop(moved);
+        self.bell.notify_one();
+    }
+}
+
+/// Which files to look at, and when. One task owns it.
+pub struct Wakes {
+    schedule: PollSchedule<Place>,
+    files: HashSet<Place>,
+    heard: Arc<Heard>,
+    /// Moved by an event, to be looked at outside the schedule's cap.
+    moved: Vec<Place>,
+    /// The watch; it ends when this is dropped.
+    watcher: Option<RecommendedWatcher>,
+    why_polling: Option<String>,
+}
+
+impl Wakes {
+    /// Watches these folders (or files) of a mailbox on that kind of filesystem. Without inotify it polls; see
+    /// [`Self::why_polling`]. Fails only if [`WatchMode::Inotify`] was asked for and cannot be had.
+    pub fn new(mode: WatchMode, kind: FilesystemKind, paths: &[PathBuf]) -> Result<Self, String> {
+        Self::with_limits(mode, kind, paths, None)
+    }
+
+    /// The same with other limits than those of the mode.
+    pub fn with_limits(
+        mode: WatchMode,
+        kind: FilesystemKind,
+        paths: &[PathBuf],
+        limits: Option<Limits>,
+    ) -> Result<Self, String> {
+        let heard = Arc::new(Heard::default());
+        let (watcher, why_polling) = match (mode, kind) {
+            (WatchMode::Poll, _) => (None, Some("it was asked for".to_owned())),
+            (WatchMode::Auto, FilesystemKind::Network(name)) => (
+                None,
+                Some(format!(
+                    "the mailbox is on a shared filesystem ({name}), which reports nothing of other machines"
+                )),
+            ),
+            (WatchMode::Auto | WatchMode::Inotify, _) => match watch(paths, heard.clone()) {
+                Ok(watcher) => (Some(watcher), None),
+                Err(error) if mode == WatchMode::Inotify => return Err(error),
+                Err(error) => (None, Some(error)),
+            },
+        };
+        let own = if watcher.is_some() {
+            Limits::with_events()
+        } else {
+            Limits::default()
+        };
+        let seed = u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Ok(Self {
+            schedule: PollSchedule::new(limits.unwrap_or(own), seed),
+            files: HashSet::new(),
+            heard,
+            moved: Vec::new(),
+            watcher,
+            why_polling,
+        })
+    }
+
+    /// Why files are polled, if they are.
+    pub fn why_polling(&self) -> Option<&str> {
+        self.why_polling.as_deref()
+    }
+
+    /// Whether events tell of growth.
+    pub fn has_events(&self) -> bool {
+        self.watcher.is_some()
+    }
+
+    /// This file is to be looked at from now on, the first time soon.
+    pub fn add(&mut self, place: Place) {
+        if self.files.insert(place.clone()) {
+            self.schedule.add(place.clone(), Instant::now());
+            if self.has_events() {
+                // What it holds already raises no event; on a local disk a first look costs nothing.
+                self.moved.push(place);
+            }
+        }
+    }
+
+    /// This file is no longer to be looked at.
+    pub fn remove(&mut self, place: &Place) {
+        self.files.remove(place);
+        self.schedule.remove(place);
+    }
+
+    /// This file is about to move.
+    pub fn hint(&mut self, place: &Place) {
+        self.schedule.hint(place, Instant::now());
+    }
+
+    /// What a look brought; every place that [`Self::next`] returned is answered with it.
+    pub fn looked(&mut self, place: &Place, outcome: Outcome, took: Duration) {
+        self.schedule.looked(place, outcome, took, Instant::now());
+    }
+
+    /// The next file to look at. May be dropped and called again at any time without losing one.
+    pub async fn next(&mut self) -> Place {
+        loop {
+            self.collect();
+            while let Some(place) = self.moved.pop() {
+                if self.files.contains(&place) {
+                    return place;
+                }
+            }
+            let bell = self.heard.bell.notified();
+            match self.schedule.next(Instant::now()) {
+                Next::Look(place) => return place,
+                Next::Wait(until) => {
+                    tokio::select! {
+                        () = bell => {}
+                        () = tokio::time::sleep_until(until.into()) => {}
+                    }
+                }
+                Next::Idle => bell.await,
+            }
+        }
+    }
+
+    fn collect(&mut self) {
+        let heard = self.heard.take();
+        if heard.all {
+            tracing::warn!("file events were lost; all files are looked at");
+            self.moved.clear();
+            self.moved.extend(self.files.iter().cloned());
+        } else {
+            let files = &self.files;
+            self.moved
+                .extend(heard.places.into_iter().filter(|place| files.contains(place)));
+        }
+    }
+}
+
+fn watch(paths: &[PathBuf], heard: Arc<Heard>) -> Result<RecommendedWatcher, String> {
+    let cannot = |path: &Path, error: notify::Error| format!("{} cannot be watched: {error}", path.display());
+    let first = paths.first().map_or(Path::new("."), PathBuf::as_path);
+    let mut watcher =
+        notify::recommended_watcher(move |event| heard.hear(event)).map_err(|error| cannot(first, error))?;
+    for path in paths {
+        watcher
+            .watch(path, RecursiveMode::NonRecursive)
+            .map_err(|error| cannot(path, error))?;
+    }
+    Ok(watcher)
+}
