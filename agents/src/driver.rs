@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use codeswarm_protocol::record::Word;
-use codeswarm_protocol::turn::{Decision, TurnError, TurnStatus, Usage};
+use codeswarm_protocol::turn::{Decision, ErrorClass, TurnError, TurnStatus, Usage};
 
-/// A moment on a clock that only goes forward, handed in with every step; counted from an arbitrary start.
+/// A moment on a clock that only goes forward, handed in with every step; counted from an arbitrary start. It stands
+/// still while the worker takes no events, so that a deadline never passes over an answer that lies there unread.
 pub type Now = Duration;
 
 /// What a worker asks of its agent. At most one turn is under way at a time; the worker sees to that.
@@ -123,6 +124,27 @@ pub enum Effect {
     },
 }
 
+/// How an agent's process ended, as far as its parent can tell. All empty for an agent without a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Death {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The last lines of its standard error.
+    pub stderr_tail: Option<String>,
+}
+
+impl std::fmt::Display for Death {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "the agent's process ended with exit code {code}"),
+            (None, Some(signal)) => write!(f, "the agent's process was ended by signal {signal}"),
+            (None, None) => write!(f, "the agent ended"),
+        }
+    }
+}
+
 /// One agent's wire protocol as a state machine. Everything it is given is answered by effects.
 pub trait Driver: Send {
     /// The process is up (or, for an agent without one, the session begins).
@@ -136,6 +158,25 @@ pub trait Driver: Send {
     /// That moment has come.
     fn tick(&mut self, now: Now) -> Vec<Effect>;
     /// The process has ended, and its output was read to the end: what is still open is ended here (a running turn as
-    /// `failed` with class `agent_died`). The caller adds [`AgentEvent::Exited`] itself.
-    fn gone(&mut self, how: &str, now: Now) -> Vec<Effect>;
+    /// `failed` with class `agent_died`, or `interrupted` when a stop was asked for). The caller adds
+    /// [`AgentEvent::Exited`] itself; an [`Effect::End`] among the answers gives it a better reason. Commands that come
+    /// later are still answered: a prompt with a failed turn.
+    fn gone(&mut self, death: &Death, now: Now) -> Vec<Effect>;
+}
+
+/// What is answered to a command that comes when the session is over: a prompt ends as failed, nothing is lost silently.
+pub fn answer_after_end(command: AgentCommand, why: &str) -> Option<AgentEvent> {
+    match command {
+        AgentCommand::RunTurn { .. } => Some(AgentEvent::TurnEnded {
+            status: TurnStatus::Failed,
+            error: Some(TurnError::new(ErrorClass::AgentDied, why)),
+            usage: None,
+        }),
+        AgentCommand::Steer { token, .. } => Some(AgentEvent::Steered {
+            token,
+            refused: Some(why.to_owned()),
+        }),
+        AgentCommand::Approve { call_id, .. } => Some(AgentEvent::ApprovalUnknown { call_id }),
+        AgentCommand::Interrupt | AgentCommand::Stop => None,
+    }
 }

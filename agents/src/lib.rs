@@ -3,6 +3,19 @@
 //! This room knows agents' wire protocols and processes. It never learns about mailboxes, injections, jobs or Slurm:
 //! it is given a working directory, a home and a prompt, and answers in the neutral words of `protocol`.
 
+mod conversation;
 pub mod driver;
+pub mod echo;
+mod environment;
+mod home;
+mod keeper;
+mod launch;
+mod lines;
+mod process;
+pub mod session;
+mod stderr_tail;
+mod tree;
 
-pub use driver::{AgentCommand, AgentEvent, Driver, Effect, Now};
+pub use driver::{AgentCommand, AgentEvent, Death, Driver, Effect, Now};
+pub use session::{Session, SessionSpec, open};
+pub use tree::adopt_orphans;
