@@ -15,6 +15,7 @@ pub mod nodes;
 pub mod position;
 pub mod record;
 pub mod rejection;
+pub mod schema;
 pub mod timestamp;
 pub mod turn;
 

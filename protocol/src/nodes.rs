@@ -20,16 +20,18 @@ pub enum NodeSelector {
     Ranks(BTreeSet<NodeId>),
 }
 
+const SPELLING: &str = r"^\s*([Aa][Ll][Ll]|[0-9]{1,8}(\s*-\s*[0-9]{1,8})?(\s*,\s*[0-9]{1,8}(\s*-\s*[0-9]{1,8})?)*)\s*$";
+
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
 enum SelectorSchema {
     /// One rank.
-    Rank(u32),
+    Rank(NodeId),
     /// Several ranks.
-    List(Vec<u32>),
+    List(#[schemars(length(min = 1))] Vec<NodeId>),
     /// `"all"`, or ranks and ranges such as `"0,2-4"`.
-    Text(String),
+    Text(#[schemars(regex(pattern = SPELLING))] String),
 }
 
 /// Why a text or value selects no nodes, or a swarm does not have them.

@@ -15,12 +15,22 @@ use crate::ids::Seq;
 
 /// A place in one node's stream. Orders as its stream does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, JsonSchema)]
-#[schemars(with = "String", extend("pattern" = "^[0-9]+(\\.[0-9]+)?$"))]
+#[schemars(with = "PositionSchema")]
 pub struct Position {
     /// The outbox record at or before this place.
     pub seq: Seq,
     /// 0 at the record itself, else the how-manieth of the router's words after it.
     pub sub: u32,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum PositionSchema {
+    /// At a record.
+    Record(u64),
+    /// At a record (`"17"`), or at one of the router's words behind it (`"17.2"`).
+    Text(#[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?$"))] String),
 }
 
 impl Position {
@@ -51,6 +61,10 @@ impl FromStr for Position {
     type Err = PositionError;
     fn from_str(text: &str) -> Result<Self, PositionError> {
         let wrong = || PositionError(text.chars().take(64).collect());
+        // The standard parser also takes a sign.
+        if text.contains('+') {
+            return Err(wrong());
+        }
         let (seq, sub) = match text.split_once('.') {
             Some((seq, sub)) => (seq, sub.parse().map_err(|_| wrong())?),
             None => (text, 0),
@@ -104,7 +118,7 @@ mod tests {
             serde_json::from_str::<Position>("\"17.2\"").unwrap(),
             Position { seq: Seq(17), sub: 2 }
         );
-        for bad in ["\"\"", "\"x\"", "\"1.\"", "-1", "1.5", "null"] {
+        for bad in ["\"\"", "\"x\"", "\"1.\"", "\"+1\"", "\"1.+1\"", "-1", "1.5", "null"] {
             assert!(serde_json::from_str::<Position>(bad).is_err(), "{bad}");
         }
     }
