@@ -76,6 +76,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SwarmLaunch {
     /// How many nodes, at least 1.
+    #[schemars(range(min = 1))]
     pub nodes: u32,
     /// The first prompt of every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,10 @@
 //! Everything that this software writes starts with `{"type":"<word>"`. A flat event is that line with a few fields put in
 //! behind the word; an enveloped one is the line without its type, as `data`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::ROUTER_PROTOCOL;
 use crate::command::Spelling;
@@ -33,7 +36,8 @@ pub fn write_event(
     match rest_behind_type(line, &head.kind) {
         Some(rest) => write_spliced(out, spelling, rest, head, added),
         None => {
-            let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
+            // Values stay as they are spelled: reading them would round numbers.
+            let mut fields: BTreeMap<String, &RawValue> = serde_json::from_slice(line)?;
             fields.remove("type");
             let rest = serde_json::to_vec(&fields)?;
             write_spliced(out, spelling, rest.get(1..).unwrap_or(b"}"), head, added)
@@ -138,6 +142,22 @@ mod tests {
             assert_eq!(enveloped["timestamp"], "2026-01-01T00:00:00.000Z");
             assert_eq!(enveloped["data"]["content"], "hi");
             assert!(enveloped["data"].get("type").is_none());
+        }
+    }
+
+    #[test]
+    fn values_are_passed_on_as_they_are_spelled() {
+        for line in [
+            r#"{"type":"x","n":1e400,"m":0.10000000000000000001,"s":"\ud800"}"#,
+            r#"{"n":1e400,"m":0.10000000000000000001,"s":"\ud800","type":"x"}"#,
+        ] {
+            let head = RecordHead::parse(line.as_bytes()).unwrap();
+            let mut out = Vec::new();
+            write_event(&mut out, Spelling::Flat, line.as_bytes(), &head, Added::default()).unwrap();
+            let out = String::from_utf8(out).unwrap();
+            for value in ["1e400", "0.10000000000000000001", r#""\ud800""#] {
+                assert!(out.contains(value), "{out}");
+            }
         }
     }
 

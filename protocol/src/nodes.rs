@@ -40,6 +40,9 @@ pub enum SelectorError {
     /// Not one of the four spellings.
     #[error("{0:?} selects no nodes; write \"all\", a rank, a list of ranks, or ranges such as \"0,2-4\"")]
     Spelling(String),
+    /// More ranks than there can be; naming some again and again would take for ever.
+    #[error("names more than {} ranks; name each once", MAX_NODE + 1)]
+    TooMany,
     /// A rank that the swarm does not have.
     #[error("node {rank} is out of range: the swarm has {node_count} nodes, 0 to {last}", last = node_count.saturating_sub(1))]
     OutOfRange {
@@ -77,6 +80,7 @@ impl FromStr for NodeSelector {
             return Ok(Self::All);
         }
         let mut ranks = BTreeSet::new();
+        let mut named = 0;
         for part in text.split(',') {
             match part.split_once('-') {
                 None => {
@@ -86,6 +90,10 @@ impl FromStr for NodeSelector {
                     let (from, to) = (rank(from)?.rank(), rank(to)?.rank());
                     if from > to || to > MAX_NODE {
                         return Err(wrong());
+                    }
+                    named += to - from;
+                    if named > MAX_NODE {
+                        return Err(SelectorError::TooMany);
                     }
                     ranks.extend((from..=to).filter_map(|rank| NodeId::new(rank).ok()));
                 }
@@ -195,6 +203,12 @@ mod tests {
             let error = serde_json::from_str::<NodeSelector>(bad).unwrap_err().to_string();
             assert!(!error.is_empty(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_short_text_cannot_name_ranks_without_end() {
+        let again = format!("0-9,0-{MAX_NODE},0-{MAX_NODE}");
+        assert_eq!(again.parse::<NodeSelector>().unwrap_err(), SelectorError::TooMany);
     }
 
     #[test]
