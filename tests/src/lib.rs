@@ -7,6 +7,7 @@
 //! Everything here blocks and is called from plain `#[test]` functions; what must go on beside a test runs on threads
 //! that end with the value or the pipe that they serve. What fails panics, with all that was seen until then in the message.
 
+pub mod app_server;
 pub mod cli;
 pub mod json_process;
 pub mod model_server;

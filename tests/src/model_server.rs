@@ -1,16 +1,18 @@
 //! A model server on loopback that the real Codex accepts: the Responses API as far as Codex uses it.
 //!
 //! `POST /v1/responses` answers with a stream of server-sent events, `GET /v1/models` with a list. What the model
-//! "says" is decided by the markers in the last user message ([`script`] lists them); a prompt without markers gets an
-//! answer that quotes it ([`answer_to`]). Each response counts the same tokens ([`Usage::default`]), so that a test
+//! "says" is decided by the markers in the last user message, which `script.rs` lists; a prompt without markers gets
+//! an answer that quotes it ([`answer_to`]). Each response counts the same tokens ([`Usage::default`]), so that a test
 //! can say how many a turn must have.
 //!
-//! What each module knows: [`conversation`] what a request holds, [`script`] what a prompt asks for, [`answer`] which
-//! events that makes; [`http`] and this file carry it over TCP.
+//! What each module knows: `conversation` what a request holds, `script` what a prompt asks for, `answer` what comes
+//! of both, `response` how the API spells it; `http` and this file carry it over TCP.
 
 mod answer;
 mod conversation;
 mod http;
+mod options;
+mod response;
 mod script;
 
 use std::collections::HashMap;
@@ -25,7 +27,7 @@ use tokio::sync::oneshot;
 
 pub use answer::{answer_to, big_text, stream_text};
 pub use conversation::{ModelRequest, ToolOutput};
-pub use script::{ScriptError, Usage};
+pub use script::Usage;
 
 /// The name of the model that the server answers for.
 pub const MODEL: &str = "mock-model";

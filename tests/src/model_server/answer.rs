@@ -1,11 +1,12 @@
-//! Which events a request is answered with. Pure: the request, the number of the attempt and fresh ids come in.
+//! What a request is answered with. Pure: the request, the number of the attempt and a fresh id come in.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::conversation::ModelRequest;
-use super::script::{Act, Script, Text, Trouble, Usage};
+use super::response::{Response, Step};
+use super::script::{Act, Script, Text, Trouble};
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -20,32 +21,15 @@ pub enum Answer {
     Stream(Vec<Step>),
 }
 
-/// A piece of a stream, in the order in which it is carried out.
-#[derive(Debug)]
-pub enum Step {
-    /// Send this event.
-    Event(Value),
-    /// Send nothing for so long.
-    Wait(Duration),
-    /// Break the connection without ending the stream.
-    Break,
-    /// Send nothing more until the client goes away.
-    Silence,
-}
-
 /// What the model says to a prompt that asks for nothing else.
 pub fn answer_to(prompt: &str) -> String {
-    let rest = Script::parse(prompt).map_or_else(|_| prompt.to_owned(), |script| script.rest);
-    format!("You said: {rest}")
+    let script = Script::parse(prompt);
+    quote(script.as_ref().map_or(prompt, |script| &script.rest))
 }
 
 /// What the model says to `[[stream n=COUNT]]`.
 pub fn stream_text(count: usize) -> String {
     (1..=count).map(stream_word).collect()
-}
-
-fn stream_word(number: usize) -> String {
-    format!("word-{number} ")
 }
 
 /// What the model says to `[[big bytes=BYTES]]`: numbered lines of 16 bytes, so that a gap shows.
@@ -59,11 +43,35 @@ pub fn big_text(bytes: usize) -> String {
 /// Answers a request that was made `attempt` times before at this point of its conversation; `id` is the server's
 /// count of requests and makes the names of the response and its items.
 pub fn answer(request: &ModelRequest, attempt: u32, id: u64) -> Answer {
-    let prompt = request.prompt();
-    match Script::parse(&prompt) {
-        Ok(script) => respond(&script, request, attempt, id),
-        Err(error) => refusal(400, "unknown_marker", &error.to_string(), None),
+    let script = match Script::parse(&request.prompt()) {
+        Ok(script) => script,
+        Err(error) => return refusal(400, "unknown_marker", &error.to_string(), None),
+    };
+    let mut response = Response::begin(id);
+    let mut attempts_left = attempt;
+    for act in pending(&script.acts, request.calls_answered()) {
+        match act {
+            Act::Reason(text) => response.reasoning(&words(text)),
+            Act::Say(text) => response.message(&words(text), Duration::ZERO),
+            Act::Usage(usage) => response.usage = *usage,
+            Act::Exec(command) => {
+                response.command(command);
+                return Answer::Stream(response.completed());
+            }
+            Act::Patch(patch) => {
+                response.patch(patch, request.offers_tool("apply_patch"));
+                return Answer::Stream(response.completed());
+            }
+            Act::Text(text) => return Answer::Stream(final_text(response, text, &script.rest)),
+            Act::Trouble { trouble, times } => match times {
+                // This trouble is over; the attempts that it took are not counted for the next one.
+                Some(times) if attempts_left >= *times => attempts_left -= times,
+                _ => return in_trouble(response, trouble, &script.rest),
+            },
+        }
     }
+    response.message(&words(&quote(&script.rest)), Duration::ZERO);
+    Answer::Stream(response.completed())
 }
 
 /// An HTTP error in the form of the real service.
@@ -74,28 +82,6 @@ pub fn refusal(status: u16, code: &str, message: &str, retry_after: Option<u32>)
         retry_after,
         body,
     }
-}
-
-fn respond(script: &Script, request: &ModelRequest, attempt: u32, id: u64) -> Answer {
-    let mut response = Response::begin(id);
-    let mut attempts_left = attempt;
-    for act in pending(&script.acts, request.calls_answered()) {
-        match act {
-            Act::Reason(text) => response.reasoning(text),
-            Act::Say(text) => response.message(&words(text), Duration::ZERO),
-            Act::Usage(usage) => response.usage = *usage,
-            Act::Exec(command) => return response.exec(command).complete(),
-            Act::Patch(patch) => return response.patch(patch, request).complete(),
-            Act::Text(text) => return response.text(text, &script.rest),
-            Act::Trouble { trouble, times } => match times {
-                // This trouble is over; the attempts that it took are not counted for the next one.
-                Some(times) if attempts_left >= *times => attempts_left -= times,
-                _ => return response.trouble(trouble, &script.rest),
-            },
-        }
-    }
-    response.message(&words(&quote(&script.rest)), Duration::ZERO);
-    response.complete()
 }
 
 /// The acts that stand after the calls which have their results.
@@ -110,8 +96,48 @@ fn pending(acts: &[Act], calls_answered: usize) -> &[Act] {
     }
 }
 
+fn final_text(mut response: Response, text: &Text, rest: &str) -> Vec<Step> {
+    match *text {
+        Text::Stream { count, pace_ms } => {
+            let deltas: Vec<_> = (1..=count).map(stream_word).collect();
+            response.message(&deltas, Duration::from_millis(pace_ms));
+        }
+        Text::Big { bytes, delta_bytes } => response.message(&pieces(&big_text(bytes), delta_bytes), Duration::ZERO),
+        Text::Empty => {}
+        Text::Incomplete => {
+            response.message(&words(&quote(rest)), Duration::ZERO);
+            return response.incomplete();
+        }
+    }
+    response.completed()
+}
+
+fn in_trouble(response: Response, trouble: &Trouble, rest: &str) -> Answer {
+    Answer::Stream(match trouble {
+        Trouble::Http {
+            status,
+            code,
+            retry_after,
+        } => {
+            let message = format!("HTTP {status} as the prompt asked");
+            return refusal(*status, code, &message, *retry_after);
+        }
+        Trouble::Fail { code } => response.failed(code),
+        Trouble::Cut { after } => {
+            let mut deltas = words(&quote(rest));
+            deltas.truncate(*after);
+            response.broken_after(&deltas)
+        }
+        Trouble::Hang => response.silent(),
+    })
+}
+
 fn quote(rest: &str) -> String {
     format!("You said: {rest}")
+}
+
+fn stream_word(number: usize) -> String {
+    format!("word-{number} ")
 }
 
 /// A text cut behind each space.
@@ -125,180 +151,70 @@ fn pieces(text: &str, size: usize) -> Vec<String> {
     text.as_bytes().chunks(size).map(piece).collect()
 }
 
-/// A response in the making.
-struct Response {
-    id: u64,
-    items: usize,
-    usage: Usage,
-    steps: Vec<Step>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Response {
-    fn begin(id: u64) -> Self {
-        let mut response = Self {
-            id,
-            items: 0,
-            usage: Usage::default(),
-            steps: Vec::new(),
+    /// The request of a conversation whose last prompt is `prompt`, with so many calls answered since.
+    fn request(prompt: &str, calls: usize) -> ModelRequest {
+        let mut input = vec![json!({"type": "message", "role": "user", "content": prompt})];
+        input.resize(
+            1 + calls,
+            json!({"type": "function_call_output", "call_id": "c", "output": ""}),
+        );
+        ModelRequest {
+            body: json!({"input": input}),
+        }
+    }
+
+    /// The answer in words: the status of a refusal, or the types of the items and the end of a stream.
+    fn outline(prompt: &str, calls: usize, attempt: u32) -> Vec<String> {
+        let steps = match answer(&request(prompt, calls), attempt, 1) {
+            Answer::Refusal { status, .. } => return vec![status.to_string()],
+            Answer::Stream(steps) => steps,
         };
-        let name = response.name();
-        response.event("response.created", json!({"response": {"id": name}}));
-        response
+        let word = |step: &Step| match step {
+            Step::Event(event) if event["type"] == "response.output_item.done" => Some(event["item"]["type"].clone()),
+            Step::Event(event) if event.get("response").is_some() => Some(event["type"].clone()),
+            Step::Event(_) | Step::Wait(_) => None,
+            Step::Break => Some(json!("break")),
+            Step::Silence => Some(json!("silence")),
+        };
+        let words = steps.iter().filter_map(word).skip(1);
+        words.map(|word| word.as_str().unwrap().to_owned()).collect()
     }
 
-    fn name(&self) -> String {
-        format!("resp_{}", self.id)
-    }
-
-    fn event(&mut self, kind: &str, mut fields: Value) {
-        fields["type"] = json!(kind);
-        fields["sequence_number"] = json!(self.steps.len());
-        self.steps.push(Step::Event(fields));
-    }
-
-    /// The name and index of the next item.
-    fn next_item(&mut self, prefix: &str) -> (String, usize) {
-        let index = self.items;
-        self.items += 1;
-        (format!("{prefix}_{}_{index}", self.id), index)
-    }
-
-    fn item_done(&mut self, index: usize, item: Value) {
-        self.event(
-            "response.output_item.done",
-            json!({"output_index": index, "item": item}),
+    #[test]
+    fn each_call_answered_brings_the_next_marker() {
+        let prompt = "[[reason a]] [[exec x]] [[say b]] [[exec y]] end";
+        assert_eq!(
+            outline(prompt, 0, 0),
+            ["reasoning", "function_call", "response.completed"]
         );
-    }
-
-    fn reasoning(&mut self, text: &str) {
-        let (item_id, index) = self.next_item("rs");
-        let begun = json!({"type": "reasoning", "id": item_id, "summary": []});
-        self.event(
-            "response.output_item.added",
-            json!({"output_index": index, "item": begun}),
+        assert_eq!(
+            outline(prompt, 1, 0),
+            ["message", "function_call", "response.completed"]
         );
-        let part = json!({"type": "summary_text", "text": ""});
-        let place = json!({"item_id": item_id, "output_index": index, "summary_index": 0, "part": part});
-        self.event("response.reasoning_summary_part.added", place);
-        for delta in words(text) {
-            let place = json!({"item_id": item_id, "output_index": index, "summary_index": 0, "delta": delta});
-            self.event("response.reasoning_summary_text.delta", place);
+        assert_eq!(outline(prompt, 2, 0), ["message", "response.completed"]);
+        assert_eq!(outline(prompt, 9, 0), ["message", "response.completed"]);
+    }
+
+    #[test]
+    fn trouble_passes_after_its_times() {
+        let prompt = "[[http 503 times=2]] [[cut times=1]] end";
+        let outlines: Vec<_> = (0..4).map(|attempt| outline(prompt, 0, attempt)).collect();
+        assert_eq!(outlines[0], ["503"]);
+        assert_eq!(outlines[1], ["503"]);
+        assert_eq!(outlines[2], ["break"]);
+        assert_eq!(outlines[3], ["message", "response.completed"]);
+        assert_eq!(outline("[[hang]]", 0, 7), ["silence"]);
+    }
+
+    #[test]
+    fn a_big_text_has_the_length_asked_for() {
+        for bytes in [0, 1, 15, 16, 17, 1_000_000] {
+            assert_eq!(big_text(bytes).len(), bytes);
         }
-        let summary = json!([{"type": "summary_text", "text": text}]);
-        self.item_done(index, json!({"type": "reasoning", "id": item_id, "summary": summary}));
-    }
-
-    /// The beginning of a message and its deltas; returns what its end needs.
-    fn message_begun(&mut self, deltas: &[String], pace: Duration) -> (String, usize) {
-        let (item_id, index) = self.next_item("msg");
-        let item =
-            json!({"type": "message", "id": item_id, "role": "assistant", "status": "in_progress", "content": []});
-        self.event(
-            "response.output_item.added",
-            json!({"output_index": index, "item": item}),
-        );
-        for delta in deltas {
-            let place = json!({"item_id": item_id, "output_index": index, "content_index": 0, "delta": delta});
-            self.event("response.output_text.delta", place);
-            if !pace.is_zero() {
-                self.steps.push(Step::Wait(pace));
-            }
-        }
-        (item_id, index)
-    }
-
-    fn message(&mut self, deltas: &[String], pace: Duration) {
-        let (item_id, index) = self.message_begun(deltas, pace);
-        let content = json!([{"type": "output_text", "text": deltas.concat(), "annotations": []}]);
-        let item =
-            json!({"type": "message", "id": item_id, "role": "assistant", "status": "completed", "content": content});
-        self.item_done(index, item);
-    }
-
-    fn exec(mut self, command: &str) -> Self {
-        let (call_id, index) = self.next_item("call");
-        // As long as Codex lets a call wait; a shorter wait would end the call with the command still running.
-        let arguments = json!({"cmd": command, "yield_time_ms": 30_000}).to_string();
-        let item = json!({"type": "function_call", "id": format!("fc_{call_id}"), "call_id": call_id,
-                          "name": "exec_command", "arguments": arguments, "status": "completed"});
-        self.item_done(index, item);
-        self
-    }
-
-    /// With a tool for it where Codex offers one (that depends on the model's name), else as a command.
-    fn patch(mut self, patch: &str, request: &ModelRequest) -> Self {
-        let patch = format!("*** Begin Patch\n{patch}\n*** End Patch\n");
-        if !request.offers_tool("apply_patch") {
-            return self.exec(&format!("apply_patch <<'PATCH'\n{patch}PATCH\n"));
-        }
-        let (call_id, index) = self.next_item("call");
-        let item = json!({"type": "custom_tool_call", "id": format!("ctc_{call_id}"), "call_id": call_id,
-                          "name": "apply_patch", "input": patch, "status": "completed"});
-        self.item_done(index, item);
-        self
-    }
-
-    fn text(mut self, text: &Text, rest: &str) -> Answer {
-        match *text {
-            Text::Stream { count, pace_ms } => {
-                let deltas: Vec<_> = (1..=count).map(stream_word).collect();
-                self.message(&deltas, Duration::from_millis(pace_ms));
-            }
-            Text::Big { bytes, delta_bytes } => {
-                self.message(&pieces(&big_text(bytes), delta_bytes), Duration::ZERO);
-            }
-            Text::Empty => {}
-            Text::Incomplete => {
-                self.message(&words(&quote(rest)), Duration::ZERO);
-                let reason = json!({"reason": "max_output_tokens"});
-                let response = json!({"id": self.name(), "status": "incomplete", "incomplete_details": reason});
-                self.event("response.incomplete", json!({"response": response}));
-                return Answer::Stream(self.steps);
-            }
-        }
-        self.complete()
-    }
-
-    fn trouble(mut self, trouble: &Trouble, rest: &str) -> Answer {
-        match trouble {
-            Trouble::Http {
-                status,
-                code,
-                retry_after,
-            } => {
-                return refusal(
-                    *status,
-                    code,
-                    &format!("HTTP {status} as the prompt asked"),
-                    *retry_after,
-                );
-            }
-            Trouble::Fail { code } => {
-                let error = json!({"code": code, "message": format!("{code} as the prompt asked")});
-                let response = json!({"id": self.name(), "status": "failed", "error": error});
-                self.event("response.failed", json!({"response": response}));
-            }
-            Trouble::Cut { after } => {
-                let mut deltas = words(&quote(rest));
-                deltas.truncate(*after);
-                self.message_begun(&deltas, Duration::ZERO);
-                self.steps.push(Step::Break);
-            }
-            Trouble::Hang => self.steps.push(Step::Silence),
-        }
-        Answer::Stream(self.steps)
-    }
-
-    fn complete(mut self) -> Answer {
-        let usage = json!({
-            "input_tokens": self.usage.input,
-            "input_tokens_details": {"cached_tokens": self.usage.cached},
-            "output_tokens": self.usage.output,
-            "output_tokens_details": {"reasoning_tokens": self.usage.reasoning},
-            "total_tokens": self.usage.input + self.usage.output,
-        });
-        let response = json!({"id": self.name(), "status": "completed", "usage": usage});
-        self.event("response.completed", json!({"response": response}));
-        Answer::Stream(self.steps)
+        assert_eq!(pieces(&big_text(10), 4), ["0000", "0000", "00"]);
     }
 }

@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::answer::{Answer, Step, answer, refusal};
+use super::answer::{Answer, answer, refusal};
+use super::response::Step;
 use super::{KEY, MODEL, ModelRequest, State};
 
 /// The longest body that is read, in bytes.

@@ -20,7 +20,8 @@
 //! without any, the model answers by quoting the prompt without its markers. A marker ends at the first `]]`.
 
 use std::fmt;
-use std::str::FromStr;
+
+use super::options::Options;
 
 /// The parsed markers of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,7 +108,7 @@ impl Default for Usage {
 
 /// A marker that the server does not understand; sent back as HTTP 400, so that a slip in a test shows itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptError(String);
+pub struct ScriptError(pub(super) String);
 
 impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,50 +206,6 @@ impl Trouble {
                 )));
             }
         })
-    }
-}
-
-/// The words of a marker after its name: one without a key at most, the others `key=value`.
-struct Options<'a> {
-    marker: &'a str,
-    words: Vec<&'a str>,
-}
-
-impl<'a> Options<'a> {
-    fn parse(marker: &'a str, rest: &'a str) -> Self {
-        let words = rest.split_whitespace().collect();
-        Self { marker, words }
-    }
-
-    fn take<T: FromStr>(&mut self, key: &str) -> Result<Option<T>, ScriptError> {
-        let found = self
-            .words
-            .iter()
-            .position(|word| word.strip_prefix(key).is_some_and(|rest| rest.starts_with('=')));
-        let Some(word) = found.map(|index| self.words.remove(index)) else {
-            return Ok(None);
-        };
-        self.value(&word[key.len() + 1..]).map(Some)
-    }
-
-    fn take_word<T: FromStr>(&mut self) -> Result<Option<T>, ScriptError> {
-        let Some(index) = self.words.iter().position(|word| !word.contains('=')) else {
-            return Ok(None);
-        };
-        let word = self.words.remove(index);
-        self.value(word).map(Some)
-    }
-
-    fn value<T: FromStr>(&self, text: &str) -> Result<T, ScriptError> {
-        text.parse()
-            .map_err(|_| ScriptError(format!("[[{}]] cannot take the value {text:?}", self.marker)))
-    }
-
-    fn finish(self) -> Result<(), ScriptError> {
-        match self.words.first() {
-            None => Ok(()),
-            Some(word) => Err(ScriptError(format!("[[{}]] does not take {word:?}", self.marker))),
-        }
     }
 }
 
