@@ -258,7 +258,7 @@ pub enum RouterWord {
     },
     /// All swarms that this router knows.
     SwarmList {
-        /// By id.
+        /// By `swarm_id`.
         swarms: BTreeMap<SwarmId, SwarmSummary>,
     },
     /// A swarm has ended and its outboxes are in the archive.

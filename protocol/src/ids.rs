@@ -132,7 +132,7 @@ text_id! {
     InjectionId
 }
 /// A client's name for one of its commands; the same name again is the same command. It never reaches a file name,
-/// so any text of 1 to [`MAX_ID_BYTES`] bytes without control characters will do.
+/// so any text of 1 to 128 bytes without control characters will do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("minLength" = 1, "maxLength" = 128))]

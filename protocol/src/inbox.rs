@@ -22,7 +22,7 @@ pub enum InboxRecord {
     },
     /// Something about the running turn.
     Control {
-        /// What.
+        /// What is asked.
         payload: Control,
     },
     /// An orderly end, as on SIGTERM.

@@ -143,6 +143,7 @@ fn events() -> Messages {
     for (messages, who) in [(&mut router, "router"), (&mut worker, "worker")] {
         for word in &mut messages.words {
             word[SAID_BY] = who.into();
+            open_ended(word);
         }
     }
     router.words.append(&mut worker.words);
@@ -354,6 +355,20 @@ fn without_null(schema: &mut Value) {
     match schema {
         Value::Object(fields) => fields.values_mut().for_each(without_null),
         Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+/// A later version may spell ids with more letters, which says nothing about the fields beside them.
+fn open_ended(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.contains_key("patternProperties") {
+                fields.remove("additionalProperties");
+            }
+            fields.values_mut().for_each(open_ended);
+        }
+        Value::Array(items) => items.iter_mut().for_each(open_ended),
         _ => {}
     }
 }

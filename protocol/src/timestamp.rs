@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 /// Milliseconds since 1970 UTC; on the wire RFC 3339 with milliseconds, such as `2026-03-01T12:00:00.123Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("format" = "date-time"))]
+#[schemars(
+    with = "String",
+    description = "A moment, UTC, as RFC 3339 has it, such as `2026-03-01T12:00:00.123Z`.",
+    extend("format" = "date-time")
+)]
 pub struct Timestamp(pub i64);
 
 impl fmt::Display for Timestamp {

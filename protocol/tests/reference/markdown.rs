@@ -37,7 +37,14 @@ pub fn type_of(schema: &Value) -> String {
         Some("array") => format!("list of {}", type_of(schema.get("items").unwrap_or(&Value::Null))),
         Some("object") => match schema.get("additionalProperties") {
             Some(values @ Value::Object(_)) => format!("object of {}", type_of(values)),
-            _ => "object".to_owned(),
+            _ => match schema
+                .get("patternProperties")
+                .and_then(Value::as_object)
+                .and_then(|by| by.values().next())
+            {
+                Some(values) => format!("object of {}", type_of(values)),
+                None => "object".to_owned(),
+            },
         },
         Some("boolean") => "`true` or `false`".to_owned(),
         Some("integer") => "whole number".to_owned(),

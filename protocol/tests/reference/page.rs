@@ -94,7 +94,8 @@ fn events_by_name() -> Vec<(String, Vec<Value>)> {
     let mut named: Vec<(String, Vec<Value>)> = Vec::new();
     for word in words(&schema::flat_event()) {
         match named.iter_mut().find(|(name, _)| name == title(&word)) {
-            Some((_, variants)) => variants.push(word),
+            // The worker's stands behind the router's in the schema; on the page it comes first, being the rule.
+            Some((_, variants)) => variants.insert(0, word),
             None => named.push((title(&word).to_owned(), vec![word])),
         }
     }
@@ -179,14 +180,22 @@ fn outbox_records() -> String {
     text
 }
 
+/// The sections of the configuration that a launch file holds have a page of their own.
+const ON_THE_CONFIGURATION_PAGE: [(&str, &str); 2] = [("AgentSpec", "agent"), ("WorkerSpec", "worker")];
+
 fn launch() -> String {
-    fields(&schema::launch(), REQUIRED, &[])
+    let mut table = fields(&schema::launch(), REQUIRED, &[]);
+    for (name, section) in ON_THE_CONFIGURATION_PAGE {
+        let here = format!("[{name}](#{})", name.to_lowercase());
+        table = table.replace(&here, &format!("[section `{section}`](CONFIGURATION.md#{section})"));
+    }
+    table
 }
 
 /// Every type that a line can contain, by name.
 fn definitions() -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
-    for (_, schema) in schema::files() {
+    for (_, schema) in schema::files().into_iter().filter(|(file, _)| *file != "launch.json") {
         for (name, definition) in schema["$defs"].as_object().unwrap() {
             all.insert(name.clone(), definition.clone());
         }
@@ -194,11 +203,20 @@ fn definitions() -> BTreeMap<String, Value> {
     all
 }
 
+/// Types whose tables have a section of their own.
+const TABLES_ABOVE: [(&str, &str); 2] = [
+    ("RejectionCode", "[Refusals](#refusals)"),
+    ("ErrorClass", "[Failures of a turn](#failures-of-a-turn)"),
+];
+
 fn types() -> String {
     let mut text = String::new();
     for (name, definition) in definitions() {
         write!(text, "### {name}\n\n{}\n\n", meaning(&definition)).unwrap();
-        text.push_str(&body(&definition));
+        match TABLES_ABOVE.iter().find(|(above, _)| *above == name) {
+            Some((_, link)) => writeln!(text, "Its words stand under {link}.\n").unwrap(),
+            None => text.push_str(&body(&definition)),
+        }
     }
     text
 }
@@ -231,8 +249,8 @@ fn body(definition: &Value) -> String {
         ("format", "as"),
         ("minimum", "at least"),
         ("maximum", "at most"),
-        ("minLength", "characters at least"),
-        ("maxLength", "characters at most"),
+        ("minLength", "with a length of at least"),
+        ("maxLength", "at most"),
     ] {
         match definition.get(key) {
             Some(Value::String(format)) if key == "format" && format.starts_with("uint") => {}
