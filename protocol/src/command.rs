@@ -133,9 +133,14 @@ pub struct ApproveExecution {
 }
 
 impl ApproveExecution {
-    /// The answer meant; `decision` goes before `approved`.
+    /// The answer meant. Saying yes in one field and no in the other is refused: nobody may guess here.
     pub fn decision(&self) -> Result<Decision, Rejection> {
         match (self.decision, self.approved) {
+            (Some(decision), Some(approved)) if approved != decision.allows() => Err(Rejection::field(
+                RejectionCode::BadField,
+                "approved",
+                format!("is {approved} and contradicts decision; say one of the two"),
+            )),
             (Some(decision), _) => Ok(decision),
             (None, Some(true)) => Ok(Decision::Accept),
             (None, Some(false)) => Ok(Decision::Decline),
@@ -541,6 +546,31 @@ mod tests {
     fn a_refusal_carries_the_request_id() {
         let bad = refused(r#"{"request_id":"r9","command":"explode"}"#);
         assert_eq!(bad.request_id.unwrap().as_str(), "r9");
+    }
+
+    #[test]
+    fn an_answer_that_contradicts_itself_is_refused() {
+        let answer = |text: &str| {
+            let line = format!(r#"{{"command":"approve_execution","job_id":"1","node_id":0,"call_id":"c"{text}}}"#);
+            match Request::parse(line.as_bytes()).unwrap().command {
+                Command::ApproveExecution(approval) => approval.decision().map_err(|r| (r.code, r.field)),
+                _ => panic!(),
+            }
+        };
+        assert_eq!(answer(r#","approved":true"#), Ok(Decision::Accept));
+        assert_eq!(answer(r#","approved":false"#), Ok(Decision::Decline));
+        assert_eq!(answer(r#","approved":false,"decision":"cancel""#), Ok(Decision::Cancel));
+        assert_eq!(
+            answer(r#","approved":true,"decision":"accept_for_session""#),
+            Ok(Decision::AcceptForSession)
+        );
+        let refused = Err((RejectionCode::BadField, Some("approved".to_owned())));
+        assert_eq!(answer(r#","approved":false,"decision":"accept""#), refused);
+        assert_eq!(answer(r#","approved":true,"decision":"decline""#), refused);
+        assert_eq!(
+            answer(""),
+            Err((RejectionCode::MissingField, Some("decision".to_owned())))
+        );
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub enum ErrorClass {
     Timeout,
     /// The worker ended or restarted in mid-turn.
     WorkerDied,
-    /// Something else.
+    /// Something else; also a word of a later version.
+    #[serde(other)]
     Other,
 }
 
@@ -113,6 +114,13 @@ pub enum Decision {
     Decline,
     /// Not this, and the turn ends.
     Cancel,
+}
+
+impl Decision {
+    /// Whether it is a yes.
+    pub fn allows(self) -> bool {
+        matches!(self, Self::Accept | Self::AcceptForSession)
+    }
 }
 
 /// How a command or tool call of an agent ended.

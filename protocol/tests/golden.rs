@@ -15,8 +15,9 @@ use codeswarm_protocol::event::RouterEvent;
 use codeswarm_protocol::inbox::InboxRecord;
 use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::line::{Added, write_event};
-use codeswarm_protocol::record::{RecordHead, WorkerRecord};
+use codeswarm_protocol::record::{RecordHead, Word, WorkerRecord};
 use codeswarm_protocol::schema;
+use codeswarm_protocol::turn::ErrorClass;
 use codeswarm_protocol::{Epoch, Seq};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -249,6 +250,20 @@ fn words_of_later_versions_are_errors_that_name_them_where_they_cannot_be_obeyed
         error.contains("temperature"),
         "a setting that would not be kept must not be passed over: {error}"
     );
+}
+
+#[test]
+fn a_turn_that_ended_with_a_newer_class_of_error_has_ended() {
+    let line = OUTBOX
+        .lines()
+        .find(|line| line.contains("\"class\":\"rate_limit\""))
+        .unwrap();
+    let newer = line.replace("rate_limit", "meteor_strike");
+    let record: WorkerRecord = serde_json::from_str(&newer).unwrap();
+    let Word::TurnComplete { error: Some(error), .. } = record.word else {
+        panic!("{newer}")
+    };
+    assert_eq!(error.class, ErrorClass::Other);
 }
 
 #[test]
