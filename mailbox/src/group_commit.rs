@@ -86,6 +86,20 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits that long, or until the handle is dropped.
+    fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let mut queue = self.lock();
+        while !queue.abandoned {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.work.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn weight(&self, line: &Bytes) -> u32 {
         u32::try_from(line.len()).unwrap_or(u32::MAX).clamp(1, self.limit)
     }
@@ -278,9 +292,7 @@ fn write_with_retry(shared: &Shared, file: &mut LineFile, lines: &[u8], retry: R
             return Err(error);
         }
         tracing::warn!(path = %file.path().display(), %error, "writing is tried again");
-        let queue = shared.lock();
-        // A drop of the handle wakes us early, and so does a push; the write is then tried a little sooner, no more.
-        drop(shared.work.wait_timeout(queue, pause));
+        shared.pause(pause);
         pause = (pause * 2).min(retry.longest);
     }
 }

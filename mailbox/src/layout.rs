@@ -151,21 +151,21 @@ impl Mailbox {
 
     /// The file that the router side writes and this place's worker reads.
     pub fn inbox(&self, place: &Place) -> PathBuf {
-        self.file("inbox", place)
+        self.file("inbox", &place.stem())
     }
 
     /// The file that this place's worker writes.
     pub fn outbox(&self, place: &Place) -> PathBuf {
-        self.file("outbox", place)
+        self.file("outbox", &place.stem())
     }
 
     /// The same file's name after its worker ended.
     pub fn archive(&self, place: &Place) -> PathBuf {
-        self.file("archive", place)
+        self.file("archive", &place.stem())
     }
 
-    fn file(&self, folder: &str, place: &Place) -> PathBuf {
-        self.0.root.join(format!("mailbox/{folder}/{place}.jsonl"))
+    fn file(&self, folder: &str, stem: &str) -> PathBuf {
+        self.0.root.join(format!("mailbox/{folder}/{stem}.jsonl"))
     }
 
     /// `runs/<JOB>/`.
@@ -303,6 +303,9 @@ impl Mailbox {
 
     fn make_empty(&self, path: &Path) -> Result<(), MailboxError> {
         match open::open(path, How::New(self.0.access.file_mode())) {
+            Ok(file) if self.0.access == Access::Group => file
+                .set_permissions(fs::Permissions::from_mode(self.0.access.file_mode()))
+                .map_err(MailboxError::io("set the mode of", path)),
             Ok(_) => Ok(()),
             Err(MailboxError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 let seen = fs::symlink_metadata(path).map_err(MailboxError::io("look at", path))?;
@@ -319,24 +322,39 @@ impl Mailbox {
     /// Where an outbox is now. Looks at both names; one that is empty in `outbox/` counts only if `archive/` has none,
     /// since somebody may have prepared it after the worker had archived its own.
     pub fn locate(&self, place: &Place) -> Result<Located, MailboxError> {
-        self.locate_with_size(place).map(|(located, _)| located)
+        self.locate_file(place).map(|(located, ..)| located)
     }
 
-    /// The same with the size in bytes.
-    pub(crate) fn locate_with_size(&self, place: &Place) -> Result<(Located, u64), MailboxError> {
+    /// The same with the name it was found under (which may have the rank unpadded) and its size in bytes.
+    pub(crate) fn locate_file(&self, place: &Place) -> Result<(Located, PathBuf, u64), MailboxError> {
+        let found = self.locate_stem(&place.stem())?;
+        let plain = format!("{}_{}", place.job_id, place.node_id);
+        if found.0 == Located::Nowhere && plain != place.stem() {
+            let unpadded = self.locate_stem(&plain)?;
+            if unpadded.0 != Located::Nowhere {
+                return Ok(unpadded);
+            }
+        }
+        Ok(found)
+    }
+
+    fn locate_stem(&self, stem: &str) -> Result<(Located, PathBuf, u64), MailboxError> {
         let fresh = self.filesystem().is_network();
-        let (outbox, archive) = (self.outbox(place), self.archive(place));
+        let (outbox, archive) = (self.file("outbox", stem), self.file("archive", stem));
         let size = |path: &Path| open::size_by_name(path, fresh).map_err(MailboxError::io("look at", path));
         let in_outbox = size(&outbox)?;
         if let Some(bytes) = in_outbox.filter(|bytes| *bytes > 0) {
-            return Ok((Located::Outbox, bytes));
+            return Ok((Located::Outbox, outbox, bytes));
         }
         match (size(&archive)?, in_outbox) {
-            (Some(bytes), None) => Ok((Located::Archive, bytes)),
-            (Some(bytes), Some(_)) if bytes > 0 => Ok((Located::Archive, bytes)),
-            (_, Some(bytes)) => Ok((Located::Outbox, bytes)),
+            (Some(bytes), None) => Ok((Located::Archive, archive, bytes)),
+            (Some(bytes), Some(_)) if bytes > 0 => Ok((Located::Archive, archive, bytes)),
+            (_, Some(bytes)) => Ok((Located::Outbox, outbox, bytes)),
             // Renamed back between the two looks?
-            (None, None) => Ok(size(&outbox)?.map_or((Located::Nowhere, 0), |bytes| (Located::Outbox, bytes))),
+            (None, None) => Ok(match size(&outbox)? {
+                Some(bytes) => (Located::Outbox, outbox, bytes),
+                None => (Located::Nowhere, outbox, 0),
+            }),
         }
     }
 }

@@ -42,11 +42,14 @@ pub mod layout;
 pub mod lease;
 pub mod lines;
 mod open;
+mod range;
 pub mod raw_file;
 pub mod recover;
 pub mod schedule;
 pub mod seek;
 pub mod tail;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 pub use append::{AppendError, Durability, LineFile, Written};

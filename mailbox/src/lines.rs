@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_nul_is_never_passed_on_as_data() {
         assert_eq!(front(b"\0\0\0"), Front::Partial { nul: true });
-        assert_eq!(front(b"{\"a\0\0}\n{}\n"), Front::Gap { length: 8, after: 6 });
+        assert_eq!(front(b"{\"a\0\0}\n{}\n"), Front::Gap { length: 7, after: 5 });
         assert_eq!(front(b"{}\n\0\0{}\n"), Front::Records(3));
         assert_eq!(front(b"noise\n\0\n"), Front::Garbage(6));
         assert_eq!(front(b"\0\n{}\n"), Front::Gap { length: 2, after: 1 });

@@ -71,10 +71,11 @@ impl Iterator for Records {
 /// A worker that starts and finds its outbox in the archive (its job was requeued) takes it back, so that `seq` goes on.
 /// Returns whether it did.
 pub fn reopen_archived(mailbox: &Mailbox, place: &Place) -> Result<bool, MailboxError> {
-    if mailbox.locate(place)? != Located::Archive {
+    let (located, archive, _) = mailbox.locate_file(place)?;
+    if located != Located::Archive {
         return Ok(false);
     }
-    move_by(mailbox, &mailbox.archive(place), &mailbox.outbox(place), |from, to| {
+    move_by(mailbox, &archive, &mailbox.outbox(place), |from, to| {
         fs::rename(from, to)
     })?;
     Ok(true)

@@ -23,6 +23,7 @@ use crate::error::MailboxError;
 use crate::layout::{Located, Mailbox};
 use crate::lines::{self, Front};
 use crate::open::{self, How};
+use crate::range::{drop_cached_pages, find_newline, read_range};
 
 /// The longest line that is read; longer ones are skipped.
 pub const MAX_LINE: usize = 64 << 20;
@@ -63,11 +64,12 @@ pub enum TailStep {
     Reopened,
     /// There is no such file, neither in the outbox nor in the archive.
     Missing,
-    /// The file was cut back or replaced: what was read from `offset` on is no longer in it. Reading goes on at `offset`.
+    /// The file was cut back or replaced, which no writer of ours does: what was read is perhaps no longer in it. It is
+    /// read again from its start; whoever knows records by their `seq` drops those that come again.
     Shrunk {
-        /// Where reading goes on: the start of a line.
+        /// Where reading goes on: 0.
         offset: u64,
-        /// How far it had come.
+        /// How far reading had come.
         was: u64,
     },
 }
@@ -125,8 +127,10 @@ pub struct Tail {
     offset: u64,
     /// The size at the last look.
     size: u64,
-    found: Option<Found>,
+    found: Option<(Found, PathBuf)>,
     ended: bool,
+    /// The last look found a name that was gone when it was opened.
+    stumbled: bool,
     /// Open only while more is known to be there.
     file: Option<File>,
     /// Whole lines that were read and not yet returned; they begin at `offset`.
@@ -160,6 +164,7 @@ impl Tail {
             size: 0,
             found: None,
             ended: false,
+            stumbled: false,
             file: None,
             ready: Bytes::new(),
             searched: offset,
@@ -187,12 +192,23 @@ impl Tail {
     pub fn has_more(&self) -> bool {
         !self.ready.is_empty()
             || self.file.is_some()
-            || (self.found == Some(Found::Archive) && !self.ended && self.doubt.is_none())
+            || (self.is_in(Found::Archive) && !self.ended && self.doubt.is_none())
     }
 
     /// Whether something must be looked at again before it is believed, although the file may not grow.
     pub fn in_doubt(&self) -> bool {
-        self.doubt.is_some()
+        // A beginning of a line in an outbox is nothing to wonder at: its rest will come, or its writer is dead.
+        self.doubt
+            .is_some_and(|(doubt, _)| doubt != Doubt::Torn || self.is_in(Found::Archive))
+    }
+
+    /// Closes the file between two steps although more of it is to be read, so that many tails can take turns.
+    pub fn put_down(&mut self) {
+        self.file = None;
+    }
+
+    fn is_in(&self, folder: Found) -> bool {
+        self.found.as_ref().is_some_and(|(found, _)| *found == folder)
     }
 
     /// Whether [`TailStep::Ended`] was told and nothing has come since.
@@ -211,7 +227,7 @@ impl Tail {
 
     fn try_step(&mut self, max_bytes: usize, now: Instant) -> Result<TailStep, TailError> {
         if !self.ready.is_empty() {
-            return Ok(self.pass_on(now));
+            return Ok(self.pass_on(lines::front(&self.ready), now));
         }
         if self.file.is_none()
             && let Some(step) = self.look(now)?
@@ -222,10 +238,10 @@ impl Tail {
     }
 
     fn path(&self) -> PathBuf {
-        match self.found {
-            Some(Found::Inbox) => self.mailbox.inbox(&self.place),
-            Some(Found::Archive) => self.mailbox.archive(&self.place),
-            Some(Found::Outbox) | None => self.mailbox.outbox(&self.place),
+        match &self.found {
+            Some((_, path)) => path.clone(),
+            None if self.inbox => self.mailbox.inbox(&self.place),
+            None => self.mailbox.outbox(&self.place),
         }
     }
 
@@ -255,21 +271,25 @@ impl Tail {
 
     /// Where is the file, and has it grown? `None`: it has, and is open now.
     fn look(&mut self, now: Instant) -> Result<Option<TailStep>, TailError> {
-        let Some((found, size)) = self.locate()? else {
+        let Some((found, path, size)) = self.locate()? else {
+            self.found = None;
             return Ok(Some(TailStep::Missing));
         };
-        self.found = Some(found);
+        self.found = Some((found, path.clone()));
         if self.ended && found == Found::Outbox {
             self.ended = false;
             return Ok(Some(TailStep::Reopened));
         }
         if size < self.offset {
-            return self.shrunk(size, now).map(Some);
+            return Ok(Some(self.begin_again(Doubt::Short, now)));
         }
         let grown = size > self.size;
         self.size = size;
+        if size < self.searched {
+            self.searched = self.offset;
+        }
         if size == self.offset {
-            self.clear_doubt(&[Doubt::Torn, Doubt::Gap, Doubt::Short]);
+            self.doubt = None;
             let ends = found == Found::Archive && !self.ended;
             self.ended |= ends;
             return Ok(Some(if ends {
@@ -281,8 +301,17 @@ impl Tail {
         if !grown && self.searched >= size && self.doubt.is_none_or(|(doubt, _)| doubt == Doubt::Torn) {
             return self.no_whole_line(now).map(Some);
         }
-        let path = self.path();
-        let file = open::open(&path, How::Read).map_err(|error| self.of_mailbox(error))?;
+        let file = match open::open(&path, How::Read) {
+            Ok(file) => file,
+            // Renamed since the look, or removed and open elsewhere (NFS): the next look asks anew.
+            Err(MailboxError::Io { source, .. }) if !self.stumbled && is_gone(&source) => {
+                self.stumbled = true;
+                self.found = None;
+                return Ok(Some(TailStep::Nothing));
+            }
+            Err(error) => return Err(self.of_mailbox(error)),
+        };
+        self.stumbled = false;
         self.size = file.metadata().map_err(self.later("look at", &path))?.len();
         if self.size <= self.offset {
             // Cut back since the look, or an older answer of the server's; the next look tells.
@@ -296,27 +325,28 @@ impl Tail {
         Ok(None)
     }
 
-    fn locate(&self) -> Result<Option<(Found, u64)>, TailError> {
-        let size = |path: PathBuf| open::size_by_name(&path, self.fresh).map_err(self.later("look at", &path));
+    fn locate(&self) -> Result<Option<(Found, PathBuf, u64)>, TailError> {
+        let size = |path: &Path| open::size_by_name(path, self.fresh).map_err(self.later("look at", path));
         if self.inbox {
-            return Ok(size(self.mailbox.inbox(&self.place))?.map(|bytes| (Found::Inbox, bytes)));
+            let path = self.path();
+            return Ok(size(&path)?.map(|bytes| (Found::Inbox, path, bytes)));
         }
         // Known to be in the outbox: one look, unless that answer needs the other name's.
-        if self.found == Some(Found::Outbox)
-            && let Some(bytes) = size(self.mailbox.outbox(&self.place))?
+        if let Some((Found::Outbox, path)) = &self.found
+            && let Some(bytes) = size(path)?
             && bytes >= self.offset
         {
-            return Ok(Some((Found::Outbox, bytes)));
+            return Ok(Some((Found::Outbox, path.clone(), bytes)));
         }
-        match self
+        let located = self
             .mailbox
-            .locate_with_size(&self.place)
-            .map_err(|error| self.of_mailbox(error))?
-        {
-            (Located::Outbox, bytes) => Ok(Some((Found::Outbox, bytes))),
-            (Located::Archive, bytes) => Ok(Some((Found::Archive, bytes))),
-            (Located::Nowhere, _) => Ok(None),
-        }
+            .locate_file(&self.place)
+            .map_err(|error| self.of_mailbox(error))?;
+        Ok(match located {
+            (Located::Outbox, path, bytes) => Some((Found::Outbox, path, bytes)),
+            (Located::Archive, path, bytes) => Some((Found::Archive, path, bytes)),
+            (Located::Nowhere, ..) => None,
+        })
     }
 
     /// Reads what is new and takes its front.
@@ -326,18 +356,17 @@ impl Tail {
             return Ok(TailStep::Nothing);
         };
         if !self.same_before(&file, &path)? {
-            return self.replaced(now);
+            return Ok(self.begin_again(Doubt::Other, now));
         }
-        self.clear_doubt(&[Doubt::Short, Doubt::Other]);
+        self.settle(&[Doubt::Short, Doubt::Other]);
         let line = self.size - self.offset;
-        if self.doubt.is_none() && self.searched > self.offset && self.searched - self.offset > max_bytes as u64 {
+        if self.doubt.is_none() && self.searched - self.offset > max_bytes as u64 {
             // A long line that is still coming: only its new part is searched.
-            let Some(newline) = find_newline(&file, self.searched, self.size).map_err(self.later("read", &path))?
-            else {
-                self.searched = self.size;
+            let newline = find_newline(&file, self.searched, self.size).map_err(self.later("read", &path))?;
+            self.searched = newline.unwrap_or(self.size);
+            if newline.is_none() {
                 return self.no_whole_line(now);
-            };
-            self.searched = newline;
+            }
         }
         let mut wanted = line.min(max_bytes as u64);
         loop {
@@ -347,25 +376,23 @@ impl Tail {
                 Front::Partial { .. } if !short && wanted < line && wanted < MAX_LINE as u64 => {
                     wanted = line.min(wanted * 4).min(MAX_LINE as u64);
                 }
+                Front::Partial { .. } if !short && wanted >= MAX_LINE as u64 => {
+                    return self.too_long(&file, &path, &bytes, now);
+                }
                 Front::Partial { nul } => {
+                    self.searched = self.offset + bytes.len() as u64;
                     if nul {
+                        self.searched = self.offset;
                         self.start_doubt(Doubt::Gap, now);
-                    }
-                    if wanted >= MAX_LINE as u64 && !short {
-                        return self.too_long(&file, &path, &bytes, now);
-                    }
-                    self.searched = if nul {
-                        self.offset
                     } else {
-                        self.offset + bytes.len() as u64
-                    };
+                        self.settle(&[Doubt::Gap]);
+                    }
                     return self.no_whole_line(now);
                 }
-                _ => {
+                front => {
                     self.ready = Bytes::from(bytes);
-                    let step = self.pass_on(now);
-                    let rest = self.ready.len() as u64;
-                    if self.doubt.is_none() && self.offset + rest < self.size {
+                    let step = self.pass_on(front, now);
+                    if self.doubt.is_none() && self.offset + (self.ready.len() as u64) < self.size {
                         self.file = Some(file);
                     }
                     return Ok(step);
@@ -375,9 +402,9 @@ impl Tail {
     }
 
     /// Returns the front of what was read.
-    fn pass_on(&mut self, now: Instant) -> TailStep {
+    fn pass_on(&mut self, front: Front, now: Instant) -> TailStep {
         let offset = self.offset;
-        match lines::front(&self.ready) {
+        match front {
             Front::Records(length) => {
                 let data = self.ready.split_to(length);
                 self.advance(&data);
@@ -395,7 +422,6 @@ impl Tail {
                 let rest = &self.ready[after..length - 1];
                 let whole =
                     lines::looks_like_record(rest) && serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok();
-                self.doubt = None;
                 self.skip(if whole { after } else { length })
             }
             Front::Partial { .. } => {
@@ -428,6 +454,7 @@ impl Tail {
         self.offset += consumed.len() as u64;
         self.searched = self.offset;
         self.ended = false;
+        self.doubt = None;
         if consumed.len() < REMEMBERED {
             self.before.extend_from_slice(consumed);
             let surplus = self.before.len().saturating_sub(REMEMBERED);
@@ -440,51 +467,51 @@ impl Tail {
 
     /// Nothing but the beginning of a line is there. In the archive that line will never end.
     fn no_whole_line(&mut self, now: Instant) -> Result<TailStep, TailError> {
-        if self.found != Some(Found::Archive) || self.size == self.offset {
-            return Ok(TailStep::Nothing);
-        }
-        let doubt = if matches!(self.doubt, Some((Doubt::Gap, _))) {
-            Doubt::Gap
-        } else {
-            Doubt::Torn
+        let doubt = match self.doubt {
+            Some((Doubt::Gap, _)) => Doubt::Gap,
+            _ => Doubt::Torn,
         };
         if !self.patience_is_over(doubt, now) {
             return Ok(TailStep::Nothing);
         }
+        if !self.is_in(Found::Archive) {
+            // Now and then it is read anew, should it have been cut and grown to the same size.
+            self.searched = self.offset;
+            self.doubt = None;
+            self.size = self.offset;
+            return Ok(TailStep::Nothing);
+        }
         let path = self.path();
         let file = open::open(&path, How::Read).map_err(|error| self.of_mailbox(error))?;
-        let (offset, length) = (self.offset, self.size - self.offset);
-        let start = read_range(&file, offset, length.min(REMEMBERED as u64)).map_err(self.later("read", &path))?;
-        let tail_from = self.size.saturating_sub(REMEMBERED as u64).max(offset);
-        let end = read_range(&file, tail_from, self.size - tail_from).map_err(self.later("read", &path))?;
-        self.doubt = None;
-        self.advance(&end);
-        self.offset = offset + length;
-        self.searched = self.offset;
-        Ok(TailStep::Skipped {
-            offset,
-            length,
-            head: lines::head(&start),
-        })
+        let length = (self.size - self.offset).min(REMEMBERED as u64);
+        let start = read_range(&file, self.offset, length).map_err(self.later("read", &path))?;
+        self.skip_to(&file, &path, self.size, &start)
     }
 
     /// A line longer than [`MAX_LINE`]: it is passed over as soon as its end is there.
     fn too_long(&mut self, file: &File, path: &Path, start: &[u8], now: Instant) -> Result<TailStep, TailError> {
         let from = self.searched.max(self.offset + start.len() as u64);
-        let Some(newline) = find_newline(file, from, self.size).map_err(self.later("read", path))? else {
-            self.searched = self.size;
-            return self.no_whole_line(now);
-        };
-        let (offset, length) = (self.offset, newline + 1 - self.offset);
-        let tail_from = (newline + 1).saturating_sub(REMEMBERED as u64);
-        let end = read_range(file, tail_from, REMEMBERED as u64).map_err(self.later("read", path))?;
-        self.doubt = None;
-        self.advance(&end);
-        self.offset = newline + 1;
-        self.searched = self.offset;
+        let newline = find_newline(file, from, self.size).map_err(self.later("read", path))?;
+        match newline {
+            Some(newline) => self.skip_to(file, path, newline + 1, start),
+            None => {
+                self.searched = self.size;
+                self.no_whole_line(now)
+            }
+        }
+    }
+
+    /// Passes over everything up to `end`, which is more than is kept in memory.
+    fn skip_to(&mut self, file: &File, path: &Path, end: u64, start: &[u8]) -> Result<TailStep, TailError> {
+        let offset = self.offset;
+        let from = end.saturating_sub(REMEMBERED as u64).max(offset);
+        let last = read_range(file, from, end - from).map_err(self.later("read", path))?;
+        self.advance(&last);
+        self.offset = end;
+        self.searched = end;
         Ok(TailStep::Skipped {
             offset,
-            length,
+            length: end - offset,
             head: lines::head(start),
         })
     }
@@ -503,33 +530,17 @@ impl Tail {
         Ok(there.starts_with(&self.before))
     }
 
-    fn replaced(&mut self, now: Instant) -> Result<TailStep, TailError> {
-        if self.patience_is_over(Doubt::Other, now) {
-            return Ok(self.go_back(0));
+    /// After patience, begins again at the start.
+    fn begin_again(&mut self, doubt: Doubt, now: Instant) -> TailStep {
+        if !self.patience_is_over(doubt, now) {
+            return TailStep::Nothing;
         }
-        Ok(TailStep::Nothing)
-    }
-
-    fn shrunk(&mut self, size: u64, now: Instant) -> Result<TailStep, TailError> {
-        if !self.patience_is_over(Doubt::Short, now) {
-            return Ok(TailStep::Nothing);
-        }
-        let path = self.path();
-        let file = open::open(&path, How::Read).map_err(|error| self.of_mailbox(error))?;
-        let line = start_of_last_line(&file, size).map_err(self.later("read", &path))?;
-        Ok(self.go_back(line))
-    }
-
-    fn go_back(&mut self, offset: u64) -> TailStep {
-        let was = self.offset;
-        self.offset = offset;
-        self.searched = offset;
-        self.size = offset;
+        let was = std::mem::take(&mut self.offset);
+        (self.searched, self.size) = (0, 0);
         self.before.clear();
-        self.ready = Bytes::new();
         self.doubt = None;
         self.ended = false;
-        TailStep::Shrunk { offset, was }
+        TailStep::Shrunk { offset: 0, was }
     }
 
     fn start_doubt(&mut self, doubt: Doubt, now: Instant) {
@@ -544,62 +555,14 @@ impl Tail {
             .is_some_and(|(_, since)| now.saturating_duration_since(since) >= self.patience)
     }
 
-    fn clear_doubt(&mut self, settled: &[Doubt]) {
+    fn settle(&mut self, settled: &[Doubt]) {
         if self.doubt.is_some_and(|(doubt, _)| settled.contains(&doubt)) {
             self.doubt = None;
         }
     }
 }
 
-/// Reads `length` bytes from `offset`, fewer only at the end of the file.
-fn read_range(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        let place = offset + bytes.len() as u64;
-        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), place) {
-            Ok(0) => break,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(bytes)
-}
-
-/// The place of the first newline in `from..to`.
-fn find_newline(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
-    let mut place = from;
-    while place < to {
-        let bytes = read_range(file, place, (to - place).min(1 << 20))?;
-        if bytes.is_empty() {
-            break;
-        }
-        if let Some(at) = memchr::memchr(b'\n', &bytes) {
-            return Ok(Some(place + at as u64));
-        }
-        place += bytes.len() as u64;
-    }
-    Ok(None)
-}
-
-/// Where the last line of the first `size` bytes starts: after the last newline in them.
-fn start_of_last_line(file: &File, size: u64) -> io::Result<u64> {
-    let mut end = size;
-    while end > 0 {
-        let from = end.saturating_sub(64 * 1024);
-        let bytes = read_range(file, from, end - from)?;
-        if let Some(at) = memchr::memrchr(b'\n', &bytes) {
-            return Ok(from + at as u64 + 1);
-        }
-        end = from;
-    }
-    Ok(0)
-}
-
-/// Asks the kernel to forget its copy, so that the next read asks the server. Only a hint, hence no error.
-fn drop_cached_pages(file: &File, from: u64) {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::fs::fadvise(file, from, None, rustix::fs::Advice::DontNeed);
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, from);
+/// Whether a name was there a moment ago and is not now (ESTALE: on NFS, its file was removed elsewhere).
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::STALE.raw_os_error())
 }
