@@ -41,10 +41,11 @@ impl Endpoint {
 
     /// The same, with this user's runtime folder: `$XDG_RUNTIME_DIR`, else a private folder below the temporary one.
     pub fn for_state(state_dir: &Path) -> Self {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
-        let runtime = runtime.unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("codeswarm-{}", rustix::process::getuid().as_raw()))
-        });
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_dir());
+        let runtime = runtime
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("codeswarm-{}", rustix::process::getuid().as_raw())));
         Self::of(state_dir, &runtime)
     }
 }
@@ -73,8 +74,14 @@ mod tests {
 
     #[test]
     fn a_long_state_path_gets_a_short_socket() {
-        let short = Endpoint::of(Path::new("/home/me/.local/state/codeswarm/router"), Path::new("/run/user/1"));
-        assert_eq!(short.socket, Path::new("/home/me/.local/state/codeswarm/router/router.sock"));
+        let short = Endpoint::of(
+            Path::new("/home/me/.local/state/codeswarm/router"),
+            Path::new("/run/user/1"),
+        );
+        assert_eq!(
+            short.socket,
+            Path::new("/home/me/.local/state/codeswarm/router/router.sock")
+        );
         let deep = PathBuf::from(format!("/{}", "x".repeat(200)));
         let long = Endpoint::of(&deep, Path::new("/run/user/1"));
         assert!(long.socket.starts_with("/run/user/1") && long.socket.as_os_str().len() <= MAX_SOCKET_PATH);

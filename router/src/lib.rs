@@ -3,4 +3,12 @@
 //! What it decides is in `core`, a state machine without I/O. It never parses an agent's own protocol, and never
 //! opens a mailbox file itself: files are the follower's.
 
+pub mod audience;
+pub mod command;
+pub mod core;
 pub mod endpoint;
+pub mod lock;
+pub mod provider;
+pub mod serve;
+pub mod state;
+pub mod stdio;

@@ -1,0 +1,185 @@
+//! One client: what it follows, what it lacks, and what it still waits for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+use codeswarm_protocol::command::Spelling;
+use codeswarm_protocol::{InjectionId, Place, Position, RequestId, SwarmId};
+
+use super::{Behind, Heard, NodeNow, Read};
+
+/// Injections of a client that are remembered after their end, for words that come later.
+const MAX_ENDED: usize = 1024;
+
+/// Whether an event is the last of its injection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// More may come.
+    No,
+    /// The end, and its usage follows.
+    BeforeUsage,
+    /// The end.
+    Yes,
+}
+
+/// One client.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// How it spells; it is answered in kind.
+    pub spelling: Spelling,
+    /// It follows every node of every swarm.
+    pub everything: bool,
+    /// It follows every node of these swarms.
+    pub swarms: HashSet<SwarmId>,
+    /// It hears how these swarms are.
+    pub told_of: HashSet<SwarmId>,
+    /// Swarms whose end it asked for and has not heard of.
+    pub awaits_end: BTreeSet<SwarmId>,
+    /// Injections that it caused, and their nodes.
+    pub own: HashMap<InjectionId, Place>,
+    /// Of these, the ones whose end it has not heard.
+    pub open: HashSet<InjectionId>,
+    ended: VecDeque<InjectionId>,
+    /// Nodes of which it lacks something.
+    pub behind: BTreeMap<Place, Behind>,
+    /// A read for it is under way.
+    pub reading: bool,
+    /// Swarms that changed while it had no room.
+    pub stale: BTreeSet<SwarmId>,
+    /// Subscriptions whose past is still on its way.
+    pub(super) catching_up: Vec<CatchingUp>,
+    /// It will send nothing more.
+    pub finished_asking: bool,
+    /// Then it is done at once, whatever is still open.
+    pub waits_for_nothing: bool,
+}
+
+/// A subscription whose past is still on its way.
+#[derive(Debug, Clone)]
+pub struct CatchingUp {
+    /// The command's name.
+    pub request_id: Option<RequestId>,
+    /// How it was spelled.
+    pub spelling: Spelling,
+    /// The swarm; absent: all.
+    pub swarm_id: Option<SwarmId>,
+    /// Nodes that are not read to their end yet.
+    pub remaining: BTreeSet<Place>,
+}
+
+impl Client {
+    pub(super) fn wants_all(&self, swarm_id: Option<&SwarmId>) -> bool {
+        self.everything || swarm_id.is_some_and(|id| self.swarms.contains(id))
+    }
+
+    pub(super) fn wants(&self, event: &Heard<'_>) -> bool {
+        self.wants_all(event.swarm_id) || event.injection_id.is_some_and(|id| self.owns(id))
+    }
+
+    fn owns(&self, injection_id: &str) -> bool {
+        self.own.contains_key(injection_id)
+    }
+
+    pub(super) fn follows_swarm(&self, swarm_id: &SwarmId) -> bool {
+        self.wants_all(Some(swarm_id)) || self.told_of.contains(swarm_id)
+    }
+
+    /// The client was handed this event.
+    pub fn heard(&mut self, event: &Heard<'_>) {
+        if event.ending != Ending::Yes {
+            return;
+        }
+        if let Some(id) = event.injection_id.and_then(|id| self.open.take(id)) {
+            self.ended.push_back(id);
+            if self.ended.len() > MAX_ENDED
+                && let Some(oldest) = self.ended.pop_front()
+            {
+                self.own.remove(&oldest);
+            }
+        }
+    }
+
+    pub(super) fn fall_behind(&mut self, place: &Place, swarm_id: Option<&SwarmId>, before: Position) {
+        let mut behind = Behind::new(before);
+        if self.wants_all(swarm_id) {
+            behind.all = Some(before);
+        }
+        behind.only = self.own_at(place).map(|id| (id, before)).collect();
+        self.behind.insert(place.clone(), behind);
+    }
+
+    fn own_at<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = InjectionId> + 'a {
+        self.own
+            .iter()
+            .filter(move |(_, at)| *at == place)
+            .map(|(id, _)| id.clone())
+    }
+
+    /// Puts the client behind at this node, to be read back from `from` on; what it had live goes on from the stream's end.
+    fn behind_at(&mut self, node: &NodeNow, from: Position) -> &mut Behind {
+        if !self.behind.contains_key(&node.place) {
+            self.fall_behind(&node.place, node.swarm_id.as_ref(), node.end);
+        }
+        let behind = self
+            .behind
+            .entry(node.place.clone())
+            .or_insert_with(|| Behind::new(from));
+        behind.reach_back(from);
+        behind
+    }
+
+    pub(super) fn replay_all(&mut self, node: &NodeNow, since: Position) {
+        self.behind_at(node, since).all = Some(since);
+    }
+
+    pub(super) fn also_all_from_now(&mut self, node: &NodeNow) {
+        if let Some(behind) = self.behind.get_mut(&node.place) {
+            behind.all.get_or_insert(node.end);
+        }
+    }
+
+    pub(super) fn replay_one(&mut self, node: &NodeNow, injection_id: &InjectionId, from: Position) {
+        self.behind_at(node, from).only.insert(injection_id.clone(), from);
+    }
+
+    pub(super) fn also_one_from_now(&mut self, node: &NodeNow, injection_id: &InjectionId) {
+        if let Some(behind) = self.behind.get_mut(&node.place) {
+            behind.only.entry(injection_id.clone()).or_insert(node.end);
+        }
+    }
+
+    /// The next part of an outbox to read for this client, if it lacks one and none is under way.
+    pub fn next_read(&self) -> Option<Read> {
+        if self.reading {
+            return None;
+        }
+        self.behind.iter().next().map(|(place, behind)| Read {
+            place: place.clone(),
+            from: behind.from(),
+        })
+    }
+
+    /// The client has everything of this node up to its stream's end: it is live again.
+    pub fn is_live_at(&mut self, place: &Place) {
+        self.behind.remove(place);
+        for catching_up in &mut self.catching_up {
+            catching_up.remaining.remove(place);
+        }
+    }
+
+    /// Subscriptions whose past has arrived.
+    pub fn caught_up(&mut self) -> Vec<CatchingUp> {
+        let (done, rest) = self
+            .catching_up
+            .drain(..)
+            .partition(|subscription| subscription.remaining.is_empty());
+        self.catching_up = rest;
+        done
+    }
+
+    /// Whether everything that it asked for has come, and it asks for nothing more.
+    pub fn is_done(&self) -> bool {
+        let nothing_open =
+            self.open.is_empty() && self.awaits_end.is_empty() && self.behind.is_empty() && self.catching_up.is_empty();
+        self.finished_asking && (self.waits_for_nothing || nothing_open)
+    }
+}

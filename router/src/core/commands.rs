@@ -1,0 +1,374 @@
+//! Each command of a client: checked whole before anything changes.
+
+use codeswarm_protocol::command::{
+    ApproveExecution, BadRequest, Command, Inject, Interrupt, Request, SwarmStatus as StatusCommand, Target,
+};
+use codeswarm_protocol::event::{RouterEvent, RouterWord, SwarmSummary};
+use codeswarm_protocol::inbox::Control;
+use codeswarm_protocol::nodes::SelectorError;
+use codeswarm_protocol::{Place, Rejection, RejectionCode, RequestId, SwarmId};
+
+use super::model::Outgoing;
+use super::{ClientId, Context, Core, Effect, KnownRequest, Swarm, Whom};
+
+/// Who asked, and under which name.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    pub client: ClientId,
+    pub request_id: Option<RequestId>,
+}
+
+impl Core {
+    pub(super) fn command(
+        &mut self,
+        client: ClientId,
+        request: Request,
+        known: Option<KnownRequest>,
+        context: &mut Context<'_>,
+    ) {
+        let asker = Asker {
+            client,
+            request_id: request.request_id.clone(),
+        };
+        if let Err(rejection) = self.carry_out(&asker, request.command, known, context) {
+            reject(&asker, rejection, context);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        asker: &Asker,
+        command: Command,
+        known: Option<KnownRequest>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        let fingerprint = match asker.request_id {
+            Some(_) => serde_json::to_string(&command)
+                .map(|text| fingerprint(&text))
+                .map_err(|error| Rejection::new(RejectionCode::State, error.to_string()))?,
+            None => String::new(),
+        };
+        if let Some(known) = known {
+            return self.repeat(asker, &fingerprint, known, context);
+        }
+        match command {
+            Command::SwarmLaunch(launch) => self.launch(asker, launch, fingerprint, context)?,
+            Command::Inject(inject) => self.inject(asker, inject, fingerprint, context)?,
+            Command::Interrupt(interrupt) => self.interrupt(asker, &interrupt, context)?,
+            Command::ApproveExecution(approval) => self.approve(asker, &approval, context)?,
+            Command::SwarmList(_) => self.list(asker, context),
+            Command::SwarmStatus(StatusCommand { swarm_id }) => self.answer_status(asker, &swarm_id, context)?,
+            Command::SwarmTerminate(terminate) => self.terminate(asker, &terminate.swarm_id, context)?,
+            Command::Subscribe(_) => {
+                return Err(Rejection::new(
+                    RejectionCode::State,
+                    "a subscription reached the core; this is a defect",
+                ));
+            }
+            Command::ProvidersList(_) => {
+                let providers = self.settings.providers.clone();
+                answer(asker, context.event(RouterWord::ProvidersList { providers }), context);
+            }
+            Command::Ping(_) => {
+                let live_swarms = u32::try_from(self.live_swarms()).unwrap_or(u32::MAX);
+                let version = codeswarm_protocol::VERSION.to_owned();
+                let word = RouterWord::Pong {
+                    version,
+                    pid: self.settings.pid,
+                    live_swarms,
+                };
+                answer(asker, context.event(word), context);
+            }
+            Command::Shutdown(_) => {
+                self.stopping = true;
+                answer(asker, context.event(RouterWord::ShuttingDown {}), context);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same request again: nothing is done twice, and its client hears all that came of it from the start.
+    fn repeat(
+        &mut self,
+        asker: &Asker,
+        fingerprint: &str,
+        known: KnownRequest,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        if known.fingerprint != fingerprint {
+            return Err(Rejection::field(
+                RejectionCode::RequestIdReused,
+                "request_id",
+                "was used for another command; a new command needs a new one",
+            ));
+        }
+        if let Some(swarm) = known.swarm_id.as_ref().and_then(|id| self.swarms.get(id)) {
+            let mut event = swarm.event(launched(swarm), context.at.wall);
+            event.request_id.clone_from(&asker.request_id);
+            context.tell(Whom::Client(asker.client), event);
+        }
+        for (injection_id, place, acknowledged_at) in known.injections {
+            let from = Some(super::delivery::just_before(acknowledged_at));
+            context.effects.push(Effect::Follow {
+                client: asker.client,
+                injection_id,
+                place,
+                from,
+            });
+        }
+        Ok(())
+    }
+
+    fn inject(
+        &mut self,
+        asker: &Asker,
+        inject: Inject,
+        fingerprint: String,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        self.check_prompt("content", &inject.content)?;
+        let places = self.target_places(&inject.target)?;
+        let injections = self.accept(asker, &places, &inject.content, inject.steer, context);
+        self.remember(
+            asker,
+            KnownRequest {
+                fingerprint,
+                swarm_id: None,
+                injections,
+            },
+            context,
+        );
+        for place in places {
+            self.deliver_next(&place, context);
+        }
+        Ok(())
+    }
+
+    fn interrupt(&mut self, asker: &Asker, interrupt: &Interrupt, context: &mut Context<'_>) -> Result<(), Rejection> {
+        for place in self.target_places(&interrupt.target)? {
+            let current = self.nodes.get(&place).and_then(|node| node.current.clone());
+            let injection_id = interrupt.injection_id.clone().or(current);
+            if let Some(id) = &injection_id
+                && self.withdraw_undelivered(id, context)
+            {
+                let mut event = context.event(RouterWord::InterruptAck {});
+                event.swarm_id = self.jobs.get(&place.job_id).cloned();
+                event.job_id = Some(place.job_id.clone());
+                event.node_id = Some(place.node_id);
+                event.injection_id = Some(id.clone());
+                answer(asker, event, context);
+                continue;
+            }
+            self.control(asker, &place, Control::Interrupt { injection_id }, context);
+        }
+        Ok(())
+    }
+
+    fn approve(
+        &mut self,
+        asker: &Asker,
+        approval: &ApproveExecution,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        let decision = approval.decision()?;
+        if approval.call_id.is_empty() || approval.call_id.len() > 1024 {
+            return Err(Rejection::field(
+                RejectionCode::BadField,
+                "call_id",
+                "has 1 to 1024 bytes",
+            ));
+        }
+        for place in self.target_places(&approval.target)? {
+            let control = Control::Approval {
+                call_id: approval.call_id.clone(),
+                decision,
+            };
+            self.control(asker, &place, control, context);
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, asker: &Asker, place: &Place, control: Control, context: &mut Context<'_>) {
+        if let Some(node) = self.nodes.get_mut(place) {
+            let (client, request_id) = (asker.client, asker.request_id.clone());
+            node.line.push_back(Outgoing::Control {
+                control,
+                client,
+                request_id,
+            });
+            self.deliver_next(place, context);
+        }
+    }
+
+    fn list(&self, asker: &Asker, context: &mut Context<'_>) {
+        let shorten = |text: &String| match text.char_indices().nth(200) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.clone(),
+        };
+        let swarms = self
+            .swarms
+            .values()
+            .map(|swarm| {
+                let summary = SwarmSummary {
+                    job_id: swarm.job_id.clone(),
+                    node_count: swarm.node_count,
+                    system_prompt: swarm.system_prompt.as_ref().map(shorten),
+                    status: swarm.status,
+                    provider: swarm.provider.clone(),
+                    agent: swarm.agent.clone(),
+                    created: swarm.created,
+                };
+                (swarm.swarm_id.clone(), summary)
+            })
+            .collect();
+        answer(asker, context.event(RouterWord::SwarmList { swarms }), context);
+    }
+
+    /// The nodes that a command is for; refused unless all of them exist and take words.
+    fn target_places(&self, target: &Target) -> Result<Vec<Place>, Rejection> {
+        let swarm = self.target_swarm(target)?;
+        let ranks = target
+            .selector()?
+            .resolve(swarm.node_count)
+            .map_err(|error| match error {
+                SelectorError::OutOfRange { .. } => Rejection::field(
+                    RejectionCode::NodeOutOfRange,
+                    if target.node_id.is_some() { "node_id" } else { "nodes" },
+                    error,
+                ),
+                SelectorError::Spelling(_) => Rejection::field(RejectionCode::BadField, "nodes", error),
+            })?;
+        if !swarm.status.takes_prompts() {
+            let status = serde_json::to_value(swarm.status).unwrap_or_default();
+            return Err(Rejection::new(
+                RejectionCode::SwarmEnded,
+                format!(
+                    "swarm {} is {}; launch a new one",
+                    swarm.swarm_id,
+                    status.as_str().unwrap_or("over")
+                ),
+            ));
+        }
+        let places: Vec<Place> = ranks
+            .into_iter()
+            .map(|node| Place::new(swarm.job_id.clone(), node))
+            .collect();
+        match places
+            .iter()
+            .find(|place| self.nodes.get(place).is_none_or(super::Node::is_over))
+        {
+            Some(gone) => Err(Rejection::field(
+                RejectionCode::SwarmEnded,
+                "nodes",
+                format!(
+                    "node {} of swarm {} has ended; leave it out or launch a new swarm",
+                    gone.node_id, swarm.swarm_id
+                ),
+            )),
+            None => Ok(places),
+        }
+    }
+
+    fn target_swarm(&self, target: &Target) -> Result<&Swarm, Rejection> {
+        let unknown_swarm = |id: &SwarmId| {
+            Rejection::field(
+                RejectionCode::UnknownSwarm,
+                "swarm_id",
+                format!("no swarm {id} is known here; swarm_list tells which are"),
+            )
+        };
+        match (&target.swarm_id, &target.job_id) {
+            (None, None) => Err(Rejection::field(
+                RejectionCode::MissingField,
+                "swarm_id",
+                "say swarm_id or job_id",
+            )),
+            (Some(id), job) => {
+                let swarm = self.swarms.get(id).ok_or_else(|| unknown_swarm(id))?;
+                match job {
+                    Some(job) if *job != swarm.job_id => Err(Rejection::field(
+                        RejectionCode::BadField,
+                        "job_id",
+                        format!("swarm {id} is job {}, not {job}", swarm.job_id),
+                    )),
+                    _ => Ok(swarm),
+                }
+            }
+            (None, Some(job)) => self.jobs.get(job).and_then(|id| self.swarms.get(id)).ok_or_else(|| {
+                Rejection::field(
+                    RejectionCode::UnknownJob,
+                    "job_id",
+                    format!("no job {job} is known here; swarm_list tells which are"),
+                )
+            }),
+        }
+    }
+
+    pub(super) fn check_prompt(&self, field: &str, prompt: &str) -> Result<(), Rejection> {
+        let limit = self.settings.max_prompt_bytes;
+        if prompt.trim().is_empty() {
+            return Err(Rejection::field(
+                RejectionCode::EmptyPrompt,
+                field,
+                "the prompt is empty",
+            ));
+        }
+        if prompt.len() > limit {
+            return Err(Rejection::field(
+                RejectionCode::PromptTooLong,
+                field,
+                format!(
+                    "the prompt has {} bytes; at most {limit} are taken (router.max_prompt_bytes). Put long text into a file and name the file",
+                    prompt.len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn remember(&self, asker: &Asker, known: KnownRequest, context: &mut Context<'_>) {
+        if let Some(request_id) = asker.request_id.clone() {
+            context.save(super::Change::Request { request_id, known });
+        }
+    }
+}
+
+/// The refusal of a line that is no command.
+pub fn refusal(bad: BadRequest, at: super::Moment) -> RouterEvent {
+    let Rejection { code, field, reason } = bad.rejection;
+    let mut event = RouterEvent::new(RouterWord::CommandRejected { code, field, reason }, at.wall);
+    event.request_id = bad.request_id;
+    event
+}
+
+pub(super) fn reject(asker: &Asker, rejection: Rejection, context: &mut Context<'_>) {
+    let Rejection { code, field, reason } = rejection;
+    answer(
+        asker,
+        context.event(RouterWord::CommandRejected { code, field, reason }),
+        context,
+    );
+}
+
+pub(super) fn answer(asker: &Asker, mut event: RouterEvent, context: &mut Context<'_>) {
+    event.request_id.clone_from(&asker.request_id);
+    context.tell(Whom::Client(asker.client), event);
+}
+
+pub(super) fn launched(swarm: &Swarm) -> RouterWord {
+    RouterWord::SwarmLaunched {
+        node_count: swarm.node_count,
+        status: swarm.status,
+        provider: swarm.provider.clone(),
+    }
+}
+
+/// A short stand-in for a long command: its length and a hash (FNV-1a, 128 bits), enough to tell a mistake from a repeat.
+fn fingerprint(text: &str) -> String {
+    let hash = text
+        .bytes()
+        .fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+        });
+    format!("{}-{hash:032x}", text.len())
+}

@@ -1,0 +1,247 @@
+//! What goes into the core and what comes out of it.
+
+use codeswarm_protocol::command::Request;
+use codeswarm_protocol::event::RouterEvent;
+use codeswarm_protocol::frame::{Downward, Ticket};
+use codeswarm_protocol::launch::LaunchSpec;
+use codeswarm_protocol::{InjectionId, JobId, Place, Position, RequestId, SwarmId};
+
+use super::model::{Injection, InjectionState, Node, Swarm};
+
+/// A connection of a client, named by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// New ids, unique for ever.
+pub trait Names {
+    /// For a swarm.
+    fn swarm(&mut self) -> SwarmId;
+    /// For a job of the local provider.
+    fn job(&mut self) -> JobId;
+    /// For an injection.
+    fn injection(&mut self) -> InjectionId;
+    /// A number higher than all before it, in this life and earlier ones.
+    fn number(&mut self) -> u64;
+}
+
+/// What is stored about a request that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRequest {
+    /// The command as it was, in one spelling.
+    pub fingerprint: String,
+    /// The swarm that it launched.
+    pub swarm_id: Option<SwarmId>,
+    /// The injections that it caused, where each one's acknowledgement stands.
+    pub injections: Vec<(InjectionId, Place, Position)>,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A client asks for something.
+    Command {
+        /// Which client.
+        client: ClientId,
+        /// What.
+        request: Request,
+        /// What is stored under its `request_id`.
+        known: Option<KnownRequest>,
+    },
+    /// A line is in its inbox and durable.
+    Appended {
+        /// Of which append.
+        ticket: Ticket,
+        /// Where it starts.
+        offset: u64,
+    },
+    /// A line could not be appended.
+    AppendFailed {
+        /// Of which append.
+        ticket: Ticket,
+        /// It may be there all the same.
+        may_have_happened: bool,
+        /// Why.
+        error: String,
+    },
+    /// The mailbox files of a job are there, or could not be made.
+    Prepared {
+        /// Of which request.
+        ticket: Ticket,
+        /// Why not.
+        error: Option<String>,
+    },
+    /// An outbox is in the archive and was read to its end.
+    OutboxEnded {
+        /// Whose.
+        place: Place,
+    },
+    /// An outbox that had ended is written again.
+    OutboxReopened {
+        /// Whose.
+        place: Place,
+    },
+    /// A provider says something.
+    Provider(ProviderEvent),
+    /// The deadline that the core named has come.
+    Tick,
+}
+
+/// Something to be done, in this order; what is saved must be durable before anything else of the same step is done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Store this.
+    Save(Change),
+    /// Tell clients.
+    Tell {
+        /// Whom.
+        whom: Whom,
+        /// What.
+        event: RouterEvent,
+    },
+    /// From now on this client hears this injection; `from` asks for what was said of it already.
+    Follow {
+        /// Who.
+        client: ClientId,
+        /// Which.
+        injection_id: InjectionId,
+        /// Whose stream.
+        place: Place,
+        /// Everything after this place; absent: from now on.
+        from: Option<Position>,
+    },
+    /// From now on this client hears how this swarm is.
+    FollowSwarm {
+        /// Who.
+        client: ClientId,
+        /// Which.
+        swarm_id: SwarmId,
+    },
+    /// Ask the follower.
+    Follower(Downward),
+    /// Ask a provider.
+    Provider(ProviderCommand),
+}
+
+/// Who hears an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// One client: an answer.
+    Client(ClientId),
+    /// All who follow this node, at this place of its stream.
+    Node {
+        /// Whose stream.
+        place: Place,
+        /// Where in it.
+        position: Position,
+    },
+    /// All who follow this swarm.
+    Swarm(SwarmId),
+    /// Everybody.
+    Everybody,
+}
+
+/// A change of what is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// A swarm is new or different.
+    Swarm(Swarm),
+    /// A node is new or different.
+    Node(Place, Box<Node>),
+    /// An injection was accepted.
+    Injection(Injection),
+    /// An injection is further.
+    InjectionState(InjectionId, InjectionState),
+    /// A request was carried out.
+    Request {
+        /// Its name.
+        request_id: RequestId,
+        /// What it was and did.
+        known: KnownRequest,
+    },
+    /// The router said something in a node's stream.
+    Said {
+        /// Whose stream.
+        place: Place,
+        /// Where in it.
+        position: Position,
+        /// What.
+        event: RouterEvent,
+    },
+}
+
+/// What is asked of a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProviderCommand {
+    /// Make ready to start the workers of this swarm; they start at [`ProviderCommand::Go`].
+    Launch {
+        /// Which.
+        swarm_id: SwarmId,
+        /// Its job.
+        job_id: JobId,
+        /// What the workers are told.
+        spec: Box<LaunchSpec>,
+        /// Its workers; one that is known to run already is looked for, and started again if it is gone.
+        workers: Vec<WorkerToRun>,
+    },
+    /// The mailbox files of this job are there: start what was launched, look for what is to be found.
+    Go {
+        /// Its job.
+        job_id: JobId,
+    },
+    /// A worker said which process it is.
+    Known {
+        /// Where.
+        place: Place,
+        /// Its process.
+        pid: u32,
+        /// When that process started.
+        pid_started: Option<u64>,
+    },
+    /// End all workers of this job in order.
+    Terminate {
+        /// Its job.
+        job_id: JobId,
+    },
+}
+
+/// A worker that should be running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerToRun {
+    /// Where.
+    pub place: Place,
+    /// Its process, as it said itself in an earlier life of the router.
+    pub pid: Option<u32>,
+    /// When that process started.
+    pub pid_started: Option<u64>,
+}
+
+/// What a provider says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderEvent {
+    /// The workers could not be started; nothing of the swarm runs.
+    LaunchFailed {
+        /// Which swarm.
+        swarm_id: SwarmId,
+        /// Why, and what to do.
+        error: String,
+    },
+    /// A worker has ended in order.
+    WorkerEnded {
+        /// Where.
+        place: Place,
+    },
+    /// A worker is gone and is being started again.
+    WorkerRestarting {
+        /// Where.
+        place: Place,
+        /// What is known.
+        reason: String,
+    },
+    /// A worker is gone for good.
+    WorkerLost {
+        /// Where.
+        place: Place,
+        /// What is known.
+        reason: String,
+    },
+}

@@ -1,0 +1,313 @@
+//! What the router decides, without doing any of it: `step` takes what happened and returns what is to be done.
+//!
+//! Swarms, nodes, injections and requests live here. Who among the clients hears which event is `audience`'s; how
+//! things are stored, sent or started is the shell's. No clock, file, socket or random number is read in this room.
+
+mod commands;
+mod delivery;
+mod effect;
+mod launch;
+mod model;
+mod records;
+mod status;
+mod terminate;
+
+pub use commands::refusal;
+pub use effect::{
+    Change, ClientId, Effect, Input, KnownRequest, Names, ProviderCommand, ProviderEvent, Whom, WorkerToRun,
+};
+pub use model::{Injection, InjectionState, Node, Swarm};
+pub use records::Passage;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use codeswarm_protocol::event::{ProviderInfo, RouterEvent, RouterWord};
+use codeswarm_protocol::frame::Ticket;
+use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
+use codeswarm_protocol::{InjectionId, JobId, Place, Position, RequestId, SwarmId, Timestamp};
+
+use model::{Awaited, Outgoing};
+
+/// A moment: one clock that only goes forward, for deciding, and one for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Since an arbitrary start.
+    pub now: Duration,
+    /// On the wall.
+    pub wall: Timestamp,
+}
+
+/// What the configuration says to the core.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// How long an accepted prompt may wait for its inbox.
+    pub inject_timeout: Duration,
+    /// The longest prompt, in bytes.
+    pub max_prompt_bytes: usize,
+    /// The most nodes of one swarm.
+    pub max_nodes: u32,
+    /// The providers; one of them is the default.
+    pub providers: Vec<ProviderInfo>,
+    /// The agent of new swarms.
+    pub agent: AgentSpec,
+    /// The workers of new swarms.
+    pub worker: WorkerSpec,
+    /// This process.
+    pub pid: u32,
+}
+
+/// The whole of what the router knows.
+#[derive(Debug)]
+pub struct Core {
+    settings: Settings,
+    swarms: BTreeMap<SwarmId, Swarm>,
+    jobs: HashMap<JobId, SwarmId>,
+    nodes: BTreeMap<Place, Node>,
+    /// Only those that have not ended.
+    injections: HashMap<InjectionId, Injection>,
+    tickets: HashMap<Ticket, Awaited>,
+    last_ticket: u64,
+    /// Swarms whose mailbox files are still being made.
+    preparing: BTreeSet<SwarmId>,
+    /// Bytes of appends that are under way, and the nodes that wait for their number to fall.
+    appending_bytes: usize,
+    held_back: VecDeque<Place>,
+    timers: BTreeSet<(Duration, Timer)>,
+    stopping: bool,
+}
+
+/// What is handed in with every step besides the input: the moment, and a source of new names.
+pub struct Context<'a> {
+    /// When it happens.
+    pub at: Moment,
+    /// New ids.
+    pub names: &'a mut dyn Names,
+    /// Where effects go, in order.
+    pub effects: &'a mut Vec<Effect>,
+}
+
+impl Context<'_> {
+    fn save(&mut self, change: Change) {
+        self.effects.push(Effect::Save(change));
+    }
+
+    fn tell(&mut self, whom: Whom, event: RouterEvent) {
+        self.effects.push(Effect::Tell { whom, event });
+    }
+
+    fn event(&self, word: RouterWord) -> RouterEvent {
+        RouterEvent::new(word, self.at.wall)
+    }
+}
+
+impl Core {
+    /// A router that knows nothing yet; what was stored is put in by [`Core::restore`].
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            swarms: BTreeMap::new(),
+            jobs: HashMap::new(),
+            nodes: BTreeMap::new(),
+            injections: HashMap::new(),
+            tickets: HashMap::new(),
+            last_ticket: 0,
+            preparing: BTreeSet::new(),
+            appending_bytes: 0,
+            held_back: VecDeque::new(),
+            timers: BTreeSet::new(),
+            stopping: false,
+        }
+    }
+
+    /// Puts stored state back and says what follows from it: files to watch, prompts to settle, workers to find.
+    pub fn restore(
+        &mut self,
+        swarms: Vec<Swarm>,
+        nodes: Vec<(Place, Node)>,
+        mut injections: Vec<Injection>,
+        context: &mut Context<'_>,
+    ) {
+        for swarm in swarms {
+            self.jobs.insert(swarm.job_id.clone(), swarm.swarm_id.clone());
+            self.swarms.insert(swarm.swarm_id.clone(), swarm);
+        }
+        for (place, node) in nodes {
+            self.nodes.insert(place, node);
+        }
+        injections.sort_by_key(|injection| injection.number);
+        for injection in injections {
+            self.take_back(injection, context);
+        }
+        let live: Vec<SwarmId> = self
+            .swarms
+            .values()
+            .filter(|swarm| !swarm.status.is_over())
+            .map(|s| s.swarm_id.clone())
+            .collect();
+        for swarm_id in live {
+            self.resume_swarm(&swarm_id, context);
+        }
+        for place in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.deliver_next(&place, context);
+        }
+    }
+
+    /// One thing happened.
+    pub fn step(&mut self, input: Input, context: &mut Context<'_>) {
+        match input {
+            Input::Command { client, request, known } => self.command(client, request, known, context),
+            Input::Appended { ticket, offset } => self.appended(ticket, offset, context),
+            Input::AppendFailed {
+                ticket,
+                may_have_happened,
+                error,
+            } => {
+                self.append_failed(ticket, may_have_happened, &error, context);
+            }
+            Input::Prepared { ticket, error } => self.prepared(ticket, error, context),
+            Input::OutboxEnded { place } => self.outbox_ended(&place, context),
+            Input::OutboxReopened { place } => self.outbox_reopened(&place),
+            Input::Provider(event) => self.provider(event, context),
+            Input::Tick => self.tick(context),
+        }
+    }
+
+    /// When [`Input::Tick`] is wanted next.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.timers.first().map(|(when, _)| *when)
+    }
+
+    /// Whether a client asked for the router's end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// How many swarms are not over.
+    pub fn live_swarms(&self) -> usize {
+        self.swarms.values().filter(|swarm| !swarm.status.is_over()).count()
+    }
+
+    /// A swarm by name.
+    pub fn swarm(&self, swarm_id: &SwarmId) -> Option<&Swarm> {
+        self.swarms.get(swarm_id)
+    }
+
+    /// All swarms.
+    pub fn swarms(&self) -> impl Iterator<Item = &Swarm> {
+        self.swarms.values()
+    }
+
+    /// The swarm of a job.
+    pub fn swarm_of(&self, job_id: &JobId) -> Option<&SwarmId> {
+        self.jobs.get(job_id)
+    }
+
+    /// A node by place.
+    pub fn node(&self, place: &Place) -> Option<&Node> {
+        self.nodes.get(place)
+    }
+
+    /// The request that caused an injection that is open, or ended not long ago.
+    pub fn request_of(&self, place: &Place, injection: &str) -> Option<&RequestId> {
+        let id = InjectionId::new(injection).ok()?;
+        match self.injections.get(&id) {
+            Some(open) => open.request_id.as_ref(),
+            None => {
+                let recent = &self.nodes.get(place)?.recent;
+                recent
+                    .iter()
+                    .find(|(ended, _)| *ended == id)
+                    .map(|(_, request_id)| request_id)
+            }
+        }
+    }
+
+    /// The word about a swarm that tells a newcomer how it is now.
+    pub fn swarm_event(&self, swarm_id: &SwarmId, at: Moment) -> Option<RouterEvent> {
+        let swarm = self.swarms.get(swarm_id)?;
+        let word = if swarm.status.is_over() {
+            RouterWord::SwarmTerminated {
+                status: swarm.status,
+                reason: swarm.reason.clone(),
+            }
+        } else {
+            RouterWord::SwarmStatus {
+                node_count: swarm.node_count,
+                status: swarm.status,
+                slurm_state: None,
+                nodes: Vec::new(),
+            }
+        };
+        Some(swarm.event(word, at.wall))
+    }
+
+    fn ticket(&mut self, awaited: Awaited) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.tickets.insert(ticket, awaited);
+        ticket
+    }
+
+    /// Says something in a node's stream: numbered behind the record passed on last, stored, then told.
+    fn say_of_node(
+        &mut self,
+        place: &Place,
+        injection: Option<(&InjectionId, Option<&RequestId>)>,
+        word: RouterWord,
+        context: &mut Context<'_>,
+    ) -> Position {
+        let mut event = context.event(word);
+        let position = match self.nodes.get_mut(place) {
+            Some(node) => {
+                node.position.sub += 1;
+                node.position
+            }
+            None => Position::START,
+        };
+        event.seq = Some(position.seq);
+        event.sub = Some(position.sub);
+        event.swarm_id = self.jobs.get(&place.job_id).cloned();
+        event.job_id = Some(place.job_id.clone());
+        event.node_id = Some(place.node_id);
+        if let Some((id, request_id)) = injection {
+            event.injection_id = Some(id.clone());
+            event.request_id = request_id.cloned();
+        }
+        context.save(Change::Said {
+            place: place.clone(),
+            position,
+            event: event.clone(),
+        });
+        context.tell(
+            Whom::Node {
+                place: place.clone(),
+                position,
+            },
+            event,
+        );
+        position
+    }
+
+    fn tick(&mut self, context: &mut Context<'_>) {
+        while self.timers.first().is_some_and(|(when, _)| *when <= context.at.now) {
+            match self.timers.pop_first() {
+                Some((_, Timer::Delivery(injection_id))) => self.delivery_timed_out(&injection_id, context),
+                Some((_, Timer::Retry(place))) => self.deliver_next(&place, context),
+                None => break,
+            }
+        }
+    }
+}
+
+/// What is to be looked at when its time comes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// An accepted prompt should be in its inbox by now.
+    Delivery(InjectionId),
+    /// An append whose outcome is unknown is to be settled.
+    Retry(Place),
+}
+
+/// What waits to be appended to one node's inbox, in order; one append is under way at a time.
+type Line = VecDeque<Outgoing>;

@@ -1,0 +1,201 @@
+//! What the core knows of a swarm, a node and an injection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use codeswarm_protocol::event::{NodeState, RouterEvent, RouterWord, SwarmState};
+use codeswarm_protocol::frame::Ticket;
+use codeswarm_protocol::inbox::Control;
+use codeswarm_protocol::launch::LaunchSpec;
+use codeswarm_protocol::{Epoch, InjectionId, JobId, Place, Position, RequestId, SwarmId, Timestamp};
+
+use super::effect::ClientId;
+
+/// One launch and its nodes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Swarm {
+    /// Its name.
+    pub swarm_id: SwarmId,
+    /// Its job.
+    pub job_id: JobId,
+    /// How many nodes.
+    pub node_count: u32,
+    /// The first prompt of every node.
+    pub system_prompt: Option<String>,
+    /// How it is.
+    pub status: SwarmState,
+    /// Why it ended without being asked to.
+    pub reason: Option<String>,
+    /// What runs it.
+    pub provider: String,
+    /// Its agents.
+    pub agent: String,
+    /// When it was launched.
+    pub created: Timestamp,
+    /// The request that launched it.
+    pub request_id: Option<RequestId>,
+    /// What its workers are told.
+    pub spec: LaunchSpec,
+}
+
+impl Swarm {
+    /// An event about the swarm as a whole.
+    pub fn event(&self, word: RouterWord, wall: Timestamp) -> RouterEvent {
+        let mut event = RouterEvent::new(word, wall);
+        event.swarm_id = Some(self.swarm_id.clone());
+        event.job_id = Some(self.job_id.clone());
+        event
+    }
+}
+
+/// One node: what its outbox has said so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// How it is.
+    pub state: NodeState,
+    /// The host it runs on.
+    pub host: Option<String>,
+    /// The worker's process there.
+    pub pid: Option<u32>,
+    /// When that process started, in the host's ticks.
+    pub pid_started: Option<u64>,
+    /// The worker's incarnation.
+    pub epoch: Epoch,
+    /// The end of its stream as passed on.
+    pub position: Position,
+    /// Bytes of its outbox that were read.
+    pub offset: u64,
+    /// Whether its outbox is in the archive and was read to its end.
+    pub ended: bool,
+    /// The injection it works on.
+    pub current: Option<InjectionId>,
+    /// Turns that have ended.
+    pub turns: u64,
+    /// Tokens of all its turns.
+    pub tokens: u64,
+    /// The last trouble, until a turn completes.
+    pub error: Option<String>,
+    /// The type of the last record.
+    #[serde(skip)]
+    pub last_event: Option<String>,
+    /// When it was written.
+    #[serde(skip)]
+    pub last_event_at: Option<Timestamp>,
+    /// Whether its worker's last record was read.
+    pub exit_said: bool,
+    /// The requests of the injections that ended last, for the words that follow an end.
+    #[serde(skip)]
+    pub recent: VecDeque<(InjectionId, RequestId)>,
+    /// Injections that have not ended, the running one included.
+    #[serde(skip)]
+    pub open: u32,
+    /// What waits for its inbox.
+    #[serde(skip)]
+    pub(super) line: super::Line,
+    /// The append that is under way.
+    #[serde(skip)]
+    pub(super) appending: Option<Ticket>,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            state: NodeState::Pending,
+            host: None,
+            pid: None,
+            pid_started: None,
+            epoch: Epoch(0),
+            position: Position::START,
+            offset: 0,
+            ended: false,
+            current: None,
+            turns: 0,
+            tokens: 0,
+            error: None,
+            last_event: None,
+            last_event_at: None,
+            exit_said: false,
+            recent: VecDeque::new(),
+            open: 0,
+            line: super::Line::new(),
+            appending: None,
+        }
+    }
+}
+
+impl Node {
+    /// Whether no worker will ever read its inbox again.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, NodeState::Exited | NodeState::Lost)
+    }
+}
+
+/// How far an injection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InjectionState {
+    /// Acknowledged; not sent to the inbox yet.
+    Accepted,
+    /// Sent; whether it is in the inbox is not known.
+    Sent,
+    /// In the inbox.
+    Delivered,
+    /// The agent works on it.
+    Started,
+    /// Over.
+    Ended,
+}
+
+/// One prompt to one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Injection {
+    /// Its name.
+    pub injection_id: InjectionId,
+    /// Where it goes.
+    pub place: Place,
+    /// The request that caused it.
+    pub request_id: Option<RequestId>,
+    /// The text, until it is delivered; nodes of one command share it.
+    pub content: Option<Arc<str>>,
+    /// Names the text in the store.
+    pub prompt_number: u64,
+    /// Joins the running turn.
+    pub steer: bool,
+    /// How far it is.
+    pub state: InjectionState,
+    /// Order of acceptance, over all nodes.
+    pub number: u64,
+    /// Where its acknowledgement stands in the node's stream.
+    pub acknowledged_at: Position,
+    /// When it was accepted, on the wall (survives a restart).
+    pub accepted: Timestamp,
+    /// When it is given up, on the forward clock of this life.
+    pub deadline: Duration,
+    /// Clients were told that its delivery is pending.
+    pub told_pending: bool,
+}
+
+/// Something on its way to an inbox.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Outgoing {
+    /// A prompt.
+    Prompt(InjectionId),
+    /// A word about the running turn; acknowledged to this client when it is durable.
+    Control {
+        control: Control,
+        client: ClientId,
+        request_id: Option<RequestId>,
+    },
+}
+
+/// What a ticket's answer is for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Awaited {
+    /// An append to this node's inbox, of so many bytes: the first of its line.
+    Append(Place, usize),
+    /// The mailbox files of a swarm that is being launched or found again.
+    Prepare(SwarmId),
+}

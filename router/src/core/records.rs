@@ -1,0 +1,193 @@
+//! What a worker's record changes. Every record is passed on; only some change anything here.
+
+use codeswarm_protocol::event::{NodeState, RouterWord, SwarmState};
+use codeswarm_protocol::record::{RecordHead, Word, WorkerRecord};
+use codeswarm_protocol::{InjectionId, Place, Position, Seq, Timestamp};
+
+use super::model::InjectionState;
+use super::{Change, Context, Core, Effect, ProviderCommand, Whom};
+
+/// What becomes of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// It is the next of its node's stream, at this place.
+    Next(Position),
+    /// It was passed on before.
+    Seen,
+}
+
+impl Core {
+    /// Takes one record of an outbox in; `end` is the byte behind it.
+    pub fn record(
+        &mut self,
+        place: &Place,
+        line: &[u8],
+        head: &RecordHead<'_>,
+        end: u64,
+        context: &mut Context<'_>,
+    ) -> Passage {
+        let Some(node) = self.nodes.get_mut(place) else {
+            return Passage::Seen;
+        };
+        node.offset = node.offset.max(end);
+        let expected = node.position.seq.next();
+        if head.seq < expected {
+            return Passage::Seen;
+        }
+        if head.seq > expected {
+            let message = format!(
+                "records {expected} to {} of outbox {place} are missing (the next one read is {}); the file was changed by \
+                 someone else, or its filesystem lost them",
+                head.seq.0 - 1,
+                head.seq
+            );
+            let event = context.event(RouterWord::RouterTrouble { message });
+            context.tell(Whom::Everybody, event);
+        }
+        let Some(node) = self.nodes.get_mut(place) else {
+            return Passage::Seen;
+        };
+        node.position = Position::at(head.seq);
+        if head.epoch >= node.epoch {
+            node.epoch = head.epoch;
+            if node.last_event.as_deref() != Some(&*head.kind) {
+                node.last_event = Some(head.kind.clone().into_owned());
+            }
+            node.last_event_at = Timestamp::try_from(head.timestamp.clone().into_owned()).ok();
+            if changes_something(&head.kind)
+                && let Ok(record) = serde_json::from_slice::<WorkerRecord>(line)
+            {
+                self.apply(place, record, context);
+            }
+        }
+        Passage::Next(Position::at(head.seq))
+    }
+
+    /// How far an outbox was read, also where nothing of it was a record.
+    pub fn read_to(&mut self, place: &Place, end: u64) {
+        if let Some(node) = self.nodes.get_mut(place) {
+            node.offset = node.offset.max(end);
+        }
+    }
+
+    /// Where a node's stream ends now.
+    pub fn stream_end(&self, place: &Place) -> (Position, u64) {
+        self.nodes
+            .get(place)
+            .map_or((Position::at(Seq(0)), 0), |node| (node.position, node.offset))
+    }
+
+    fn apply(&mut self, place: &Place, record: WorkerRecord, context: &mut Context<'_>) {
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        match record.word {
+            Word::WorkerStart {
+                host, pid, pid_started, ..
+            } => {
+                node.state = NodeState::Starting;
+                (node.host, node.pid, node.pid_started) = (Some(host), Some(pid), pid_started);
+                (node.current, node.exit_said) = (None, false);
+                let known = ProviderCommand::Known {
+                    place: place.clone(),
+                    pid,
+                    pid_started,
+                };
+                context.effects.push(Effect::Provider(known));
+            }
+            Word::AgentReady { agent, .. } => {
+                node.state = if node.current.is_some() {
+                    NodeState::Busy
+                } else {
+                    NodeState::Idle
+                };
+                let host = node.host.clone().unwrap_or_default();
+                self.say_of_node(place, None, RouterWord::NodeReady { host, agent }, context);
+                self.perhaps_running(place, context);
+            }
+            Word::AgentExit { message, .. } => {
+                node.state = NodeState::Starting;
+                node.error = Some(message);
+            }
+            Word::TurnStarted { steered_into, .. } => {
+                if let Some(id) = record.injection_id {
+                    if steered_into.is_none() {
+                        node.state = NodeState::Busy;
+                        node.current = Some(id.clone());
+                    }
+                    self.started(&id, context);
+                }
+            }
+            Word::TurnComplete {
+                error,
+                usage,
+                steered_into,
+                ..
+            } => {
+                if steered_into.is_none() {
+                    node.turns += 1;
+                    node.tokens += usage.map_or(0, |usage| usage.total_tokens);
+                    node.error = error.map(|error| error.message);
+                    node.current = None;
+                    if node.state == NodeState::Busy {
+                        node.state = NodeState::Idle;
+                    }
+                }
+                if let Some(id) = record.injection_id {
+                    self.end_injection(&id, context);
+                }
+            }
+            Word::InjectFailed { .. } => {
+                if let Some(id) = record.injection_id {
+                    self.end_injection(&id, context);
+                }
+            }
+            Word::WorkerError { message } => node.error = Some(message),
+            Word::WorkerExit { .. } => {
+                node.exit_said = true;
+                node.current = None;
+            }
+            _ => return,
+        }
+        self.save_node(place, context);
+    }
+
+    fn started(&mut self, id: &InjectionId, context: &mut Context<'_>) {
+        if let Some(injection) = self.injections.get_mut(id) {
+            injection.state = InjectionState::Started;
+            context.save(Change::InjectionState(id.clone(), InjectionState::Started));
+        }
+    }
+
+    fn perhaps_running(&mut self, place: &Place, context: &mut Context<'_>) {
+        let Some(swarm_id) = self.jobs.get(&place.job_id).cloned() else {
+            return;
+        };
+        let up = |place: &Place| {
+            self.nodes
+                .get(place)
+                .is_some_and(|node| matches!(node.state, NodeState::Idle | NodeState::Busy))
+        };
+        let all_up = self.places(&swarm_id).iter().all(up);
+        let Some(swarm) = self.swarms.get_mut(&swarm_id) else {
+            return;
+        };
+        if all_up && swarm.status == SwarmState::Pending {
+            swarm.status = SwarmState::Running;
+            context.save(Change::Swarm(swarm.clone()));
+            self.tell_swarm(&swarm_id, context);
+        }
+    }
+}
+
+fn changes_something(kind: &str) -> bool {
+    matches!(
+        kind,
+        "worker_start"
+            | "agent_ready"
+            | "agent_exit"
+            | "turn_started"
+            | "turn_complete"
+            | "inject_failed"
+            | "worker_error"
+            | "worker_exit"
+    )
+}

@@ -1,0 +1,172 @@
+//! The end of nodes and of swarms, asked for or not.
+
+use codeswarm_protocol::event::{NodeState, RouterWord, SwarmState};
+use codeswarm_protocol::frame::Downward;
+use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
+
+use super::commands::Asker;
+use super::{Change, Context, Core, Effect, ProviderCommand, ProviderEvent};
+
+impl Core {
+    pub(super) fn terminate(
+        &mut self,
+        asker: &Asker,
+        swarm_id: &SwarmId,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        let Some(swarm) = self.swarms.get_mut(swarm_id) else {
+            return Err(Rejection::field(
+                RejectionCode::UnknownSwarm,
+                "swarm_id",
+                format!("no swarm {swarm_id} is known here; swarm_list tells which are"),
+            ));
+        };
+        let first = swarm.status.takes_prompts();
+        if first {
+            swarm.status = SwarmState::Terminating;
+            let (swarm, job_id) = (swarm.clone(), swarm.job_id.clone());
+            context.save(Change::Swarm(swarm));
+            context
+                .effects
+                .push(Effect::Provider(ProviderCommand::Terminate { job_id }));
+        }
+        // A second one while it runs, or afterwards, is answered in the same way.
+        context.effects.push(Effect::FollowSwarm {
+            client: asker.client,
+            swarm_id: swarm_id.clone(),
+        });
+        if let Some(mut event) = self.swarm_event(swarm_id, context.at) {
+            event.request_id.clone_from(&asker.request_id);
+            super::commands::answer(asker, event, context);
+        }
+        if first {
+            self.settle(swarm_id, context);
+        }
+        Ok(())
+    }
+
+    pub(super) fn provider(&mut self, event: ProviderEvent, context: &mut Context<'_>) {
+        match event {
+            ProviderEvent::LaunchFailed { swarm_id, error } => self.swarm_failed(&swarm_id, &error, context),
+            ProviderEvent::WorkerEnded { place } => {
+                // Its last records may still be on their way; the end of its outbox settles it then.
+                if self.nodes.get(&place).is_some_and(|node| node.exit_said) {
+                    self.node_over(&place, NodeState::Exited, "the worker has ended", context);
+                } else {
+                    context.effects.push(Effect::Follower(Downward::Hint { place }));
+                }
+            }
+            ProviderEvent::WorkerRestarting { place, reason } => {
+                if let Some(node) = self.nodes.get_mut(&place) {
+                    node.state = NodeState::Starting;
+                    node.error = Some(reason);
+                    self.save_node(&place, context);
+                }
+            }
+            ProviderEvent::WorkerLost { place, reason } => self.node_over(&place, NodeState::Lost, &reason, context),
+        }
+    }
+
+    pub(super) fn outbox_ended(&mut self, place: &Place, context: &mut Context<'_>) {
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        node.ended = true;
+        let reason = "the worker has ended and its outbox is in the archive";
+        self.node_over(place, NodeState::Exited, reason, context);
+    }
+
+    pub(super) fn outbox_reopened(&mut self, place: &Place) {
+        if let Some(node) = self.nodes.get_mut(place) {
+            (node.ended, node.exit_said) = (false, false);
+            node.state = NodeState::Starting;
+        }
+    }
+
+    /// No worker will read this node's inbox again.
+    pub(super) fn node_over(&mut self, place: &Place, state: NodeState, reason: &str, context: &mut Context<'_>) {
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        if node.is_over() && node.state == state && state == NodeState::Lost {
+            return;
+        }
+        let was_over = node.is_over();
+        node.state = state;
+        if state == NodeState::Lost {
+            node.error = Some(reason.to_owned());
+            self.say_of_node(
+                place,
+                None,
+                RouterWord::NodeLost {
+                    reason: reason.to_owned(),
+                },
+                context,
+            );
+        }
+        let error = if state == NodeState::Lost {
+            "node_lost"
+        } else {
+            "worker_exit"
+        };
+        self.end_all_of(place, error, reason, context);
+        self.save_node(place, context);
+        if !was_over && let Some(swarm_id) = self.jobs.get(&place.job_id).cloned() {
+            self.settle(&swarm_id, context);
+        }
+    }
+
+    /// Ends a swarm whose nodes are all over.
+    pub(super) fn settle(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
+        let places = self.places(swarm_id);
+        let nodes = || places.iter().filter_map(|place| self.nodes.get(place));
+        if !nodes().all(super::Node::is_over) {
+            return;
+        }
+        let lost = nodes().filter(|node| node.state == NodeState::Lost).count();
+        let trouble = nodes().find_map(|node| node.error.clone());
+        let Some(swarm) = self.swarms.get_mut(swarm_id) else {
+            return;
+        };
+        match swarm.status {
+            SwarmState::Terminated | SwarmState::Failed => return,
+            SwarmState::Terminating => swarm.status = SwarmState::Terminated,
+            SwarmState::Pending | SwarmState::Running => {
+                swarm.status = SwarmState::Failed;
+                let trouble = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
+                let reason = format!(
+                    "all {} workers ended without being asked to, {lost} of them without a word{trouble}",
+                    swarm.node_count
+                );
+                swarm.reason = Some(reason);
+            }
+        }
+        context.save(Change::Swarm(swarm.clone()));
+        self.tell_swarm(swarm_id, context);
+    }
+
+    /// The swarm could not be started at all.
+    pub(super) fn swarm_failed(&mut self, swarm_id: &SwarmId, reason: &str, context: &mut Context<'_>) {
+        for place in self.places(swarm_id) {
+            if let Some(node) = self.nodes.get_mut(&place) {
+                node.state = NodeState::Lost;
+                node.error = Some(reason.to_owned());
+            }
+            self.end_all_of(&place, "launch_failed", reason, context);
+            self.save_node(&place, context);
+        }
+        let Some(swarm) = self.swarms.get_mut(swarm_id) else {
+            return;
+        };
+        swarm.status = if swarm.status == SwarmState::Terminating {
+            SwarmState::Terminated
+        } else {
+            SwarmState::Failed
+        };
+        swarm.reason = Some(reason.to_owned());
+        context.save(Change::Swarm(swarm.clone()));
+        self.tell_swarm(swarm_id, context);
+    }
+
+    pub(super) fn save_node(&self, place: &Place, context: &mut Context<'_>) {
+        if let Some(node) = self.nodes.get(place) {
+            context.save(Change::Node(place.clone(), Box::new(node.clone())));
+        }
+    }
+}

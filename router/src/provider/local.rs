@@ -1,0 +1,173 @@
+//! Workers as processes of this machine.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use codeswarm_mailbox::Mailbox;
+use codeswarm_protocol::launch::LaunchSpec;
+use codeswarm_protocol::{JobId, Place, SwarmId};
+
+use super::process::Process;
+use super::supervisor::Supervisor;
+use crate::core::{ProviderCommand, ProviderEvent, WorkerToRun};
+
+/// What a worker may take beyond its own grace period before it is killed.
+const BEYOND_GRACE: Duration = Duration::from_secs(5);
+
+struct Job {
+    swarm_id: SwarmId,
+    grace: Duration,
+    spec: LaunchSpec,
+    waiting: Vec<WorkerToRun>,
+    terminate: watch::Sender<Option<Duration>>,
+}
+
+/// The local provider: one task that owns the supervisors of all workers on this machine.
+pub struct LocalProvider {
+    mailbox: Mailbox,
+    command: Vec<OsString>,
+    events: mpsc::Sender<ProviderEvent>,
+    jobs: HashMap<JobId, Job>,
+    known: HashMap<Place, watch::Sender<Option<Process>>>,
+    supervisors: JoinSet<()>,
+}
+
+impl LocalProvider {
+    /// Starts it; it ends when its commands end, and leaves the workers running.
+    pub fn start(
+        root: &Path,
+        command: Vec<OsString>,
+    ) -> (mpsc::Sender<ProviderCommand>, mpsc::Receiver<ProviderEvent>) {
+        let (commands, received) = mpsc::channel(256);
+        let (events, told) = mpsc::channel(256);
+        let provider = Self {
+            mailbox: Mailbox::at(root),
+            command,
+            events,
+            jobs: HashMap::new(),
+            known: HashMap::new(),
+            supervisors: JoinSet::new(),
+        };
+        tokio::spawn(provider.run(received));
+        (commands, told)
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<ProviderCommand>) {
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.carry_out(command).await,
+                    None => return,
+                },
+                Some(_) = self.supervisors.join_next(), if !self.supervisors.is_empty() => {}
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, command: ProviderCommand) {
+        match command {
+            ProviderCommand::Launch {
+                swarm_id,
+                job_id,
+                spec,
+                workers,
+            } => {
+                let grace = Duration::from_secs(spec.worker.shutdown_grace_seconds) + BEYOND_GRACE;
+                let (terminate, _) = watch::channel(None);
+                let job = Job {
+                    swarm_id,
+                    grace,
+                    spec: *spec,
+                    waiting: workers,
+                    terminate,
+                };
+                self.jobs.insert(job_id, job);
+            }
+            ProviderCommand::Go { job_id } => {
+                if let Err(error) = self.go(&job_id)
+                    && let Some(job) = self.jobs.get(&job_id)
+                {
+                    let error = format!("the workers of job {job_id} could not be started: {error}");
+                    let failed = ProviderEvent::LaunchFailed {
+                        swarm_id: job.swarm_id.clone(),
+                        error,
+                    };
+                    let _ = self.events.send(failed).await;
+                }
+            }
+            ProviderCommand::Known {
+                place,
+                pid,
+                pid_started,
+            } => {
+                let process = Some(Process {
+                    pid,
+                    started: pid_started,
+                });
+                match self.known.get(&place) {
+                    Some(known) => {
+                        known.send_replace(process);
+                    }
+                    None => {
+                        self.known.insert(place, watch::channel(process).0);
+                    }
+                }
+            }
+            ProviderCommand::Terminate { job_id } => {
+                if let Some(job) = self.jobs.get(&job_id) {
+                    job.terminate.send_replace(Some(job.grace));
+                }
+            }
+        }
+    }
+
+    fn go(&mut self, job_id: &JobId) -> std::io::Result<()> {
+        let Some(job) = self.jobs.get_mut(job_id) else {
+            return Ok(());
+        };
+        write_launch_file(&self.mailbox.launch_file(job_id), &job.spec)?;
+        for worker in std::mem::take(&mut job.waiting) {
+            let known = self.known.entry(worker.place.clone()).or_insert_with(|| {
+                let process = worker.pid.map(|pid| Process {
+                    pid,
+                    started: worker.pid_started,
+                });
+                watch::channel(process).0
+            });
+            let supervisor = Supervisor {
+                place: worker.place,
+                mailbox: self.mailbox.clone(),
+                command: self.command.clone(),
+                known: known.subscribe(),
+                terminate: job.terminate.subscribe(),
+                events: self.events.clone(),
+            };
+            self.supervisors.spawn(supervisor.run());
+        }
+        Ok(())
+    }
+}
+
+/// Written once for a job; a later life of the router finds it there.
+fn write_launch_file(file: &Path, spec: &LaunchSpec) -> std::io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let unfinished = file.with_extension("json.new");
+    let mut out = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    out.write_all(&serde_json::to_vec_pretty(spec)?)?;
+    out.sync_all()?;
+    std::fs::rename(&unfinished, file)
+}

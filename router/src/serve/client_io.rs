@@ -1,0 +1,82 @@
+//! One client's two tasks: a reader that waits while too much is on its way to the client, and a writer.
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::line_reader::{LineReader, ReadLine};
+use super::queue::{ClientQueue, Taken};
+use crate::core::ClientId;
+
+/// What the tasks of a client tell the server.
+#[derive(Debug)]
+pub(super) enum FromClient {
+    /// It sent something.
+    Sent(ClientId, ReadLine),
+    /// It has room again.
+    Room,
+    /// It does not read any more.
+    Gone(ClientId),
+}
+
+/// Starts both tasks; they end with the connection, or when the queue is closed and written.
+pub(super) fn start<R, W>(
+    id: ClientId,
+    source: R,
+    sink: W,
+    queue: ClientQueue,
+    limit: usize,
+    server: mpsc::Sender<FromClient>,
+) -> tokio::task::JoinHandle<()>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    let reader = tokio::spawn(read(id, LineReader::new(source, limit), queue.clone(), server.clone()));
+    tokio::spawn(async move {
+        let alive = write(sink, &queue, &server).await;
+        queue.close();
+        reader.abort();
+        if !alive {
+            // The server may be gone itself; then nobody needs to know.
+            let _ = server.send(FromClient::Gone(id)).await;
+        }
+    })
+}
+
+async fn read<R: AsyncRead + Unpin>(
+    id: ClientId,
+    mut lines: LineReader<R>,
+    queue: ClientQueue,
+    server: mpsc::Sender<FromClient>,
+) {
+    loop {
+        queue.room().await;
+        let line = lines.next().await.unwrap_or(ReadLine::End);
+        let last = line == ReadLine::End;
+        if server.send(FromClient::Sent(id, line)).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Whether the connection was still good at the end.
+async fn write<W: AsyncWrite + Unpin>(mut sink: W, queue: &ClientQueue, server: &mpsc::Sender<FromClient>) -> bool {
+    loop {
+        match queue.take().await {
+            Taken::Closed => return sink.shutdown().await.is_ok(),
+            Taken::Lines(lines) => {
+                for line in lines {
+                    if sink.write_all(&line).await.is_err() {
+                        return false;
+                    }
+                    if queue.written(line.len()) && server.send(FromClient::Room).await.is_err() {
+                        return true;
+                    }
+                }
+                if sink.flush().await.is_err() {
+                    return false;
+                }
+            }
+        }
+    }
+}

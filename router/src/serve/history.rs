@@ -1,0 +1,245 @@
+//! Reading back what a client lacks: parts of outboxes from the follower, with the router's own words between them.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use codeswarm_protocol::event::{RouterEvent, RouterWord};
+use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket};
+use codeswarm_protocol::line::Added;
+use codeswarm_protocol::record::RecordHead;
+use codeswarm_protocol::{Place, Position, RequestId, Seq};
+
+use super::outputs::{before, ending_of, ending_of_record};
+use super::server::Server;
+use crate::audience::{Behind, Heard};
+use crate::core::ClientId;
+
+/// Bytes of an outbox that are read back at once.
+const PART_BYTES: u32 = 128 * 1024;
+
+/// A read for a client.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    client: ClientId,
+    place: Place,
+    /// Where the client's copy ended when it was asked for.
+    at: Position,
+    /// The end of the outbox, as far as it was passed on then.
+    until: u64,
+}
+
+impl Server {
+    /// Starts the reads that are wanted, for clients that have room, and says what is complete.
+    pub(super) fn pump_history(&mut self) {
+        for id in self.audience.ids() {
+            while self.outputs.has_room(id) {
+                let Some(client) = self.audience.client(id) else { break };
+                let Some(read) = client.next_read() else { break };
+                let Some(at) = client.behind.get(&read.place).map(|behind| behind.at) else {
+                    break;
+                };
+                let (end, until) = self.core.stream_end(&read.place);
+                let nothing_more = match read.from {
+                    ReadFrom::Offset(offset) => offset >= until,
+                    ReadFrom::AfterSeq(seq) => seq >= end.seq,
+                };
+                self.last_ticket += 1;
+                let ticket = Ticket(self.last_ticket);
+                let under_way = UnderWay {
+                    client: id,
+                    place: read.place.clone(),
+                    at,
+                    until,
+                };
+                self.reads.insert(ticket, under_way);
+                if nothing_more {
+                    self.part(ticket, until, true, None, &Bytes::new());
+                    continue;
+                }
+                if let Some(client) = self.audience.client(id) {
+                    client.reading = true;
+                }
+                let (place, from) = (read.place, read.from);
+                self.down.push_back(Downward::Read {
+                    ticket,
+                    place,
+                    from,
+                    until,
+                    max_bytes: PART_BYTES,
+                });
+            }
+            self.tell_what_is_complete(id);
+        }
+    }
+
+    fn tell_what_is_complete(&mut self, id: ClientId) {
+        let at = self.now();
+        let Some(client) = self.audience.client(id) else { return };
+        let caught_up = client.caught_up();
+        for done in caught_up {
+            let mut event = RouterEvent::new(RouterWord::CaughtUp {}, at.wall);
+            event.request_id = done.request_id;
+            event.swarm_id.clone_from(&done.swarm_id);
+            self.outputs.event(id, done.spelling, &event);
+            if let Some(event) = done.swarm_id.and_then(|swarm_id| self.core.swarm_event(&swarm_id, at)) {
+                self.tell_client(id, &event);
+            }
+        }
+        if !self.outputs.has_room(id) {
+            return;
+        }
+        let stale = self
+            .audience
+            .client(id)
+            .map(|client| std::mem::take(&mut client.stale))
+            .unwrap_or_default();
+        for swarm_id in stale {
+            if let Some(event) = self.core.swarm_event(&swarm_id, at) {
+                self.tell_client(id, &event);
+            }
+        }
+    }
+
+    /// A part has come.
+    pub(super) fn part(&mut self, ticket: Ticket, next: u64, done: bool, error: Option<String>, data: &Bytes) {
+        let Some(under_way) = self.reads.remove(&ticket) else {
+            return;
+        };
+        let UnderWay {
+            client: id,
+            place,
+            at,
+            until,
+        } = under_way;
+        let Some(client) = self.audience.client(id) else { return };
+        client.reading = false;
+        // Asked for anew from an earlier place meanwhile: this part is not the next one.
+        let Some(behind) = client.behind.get(&place).filter(|behind| behind.at == at).cloned() else {
+            return;
+        };
+        if let Some(error) = error {
+            client.is_live_at(&place);
+            let message =
+                format!("node {place}: its earlier records could not be read, so they are missing here: {error}");
+            let event = RouterEvent::new(RouterWord::RouterTrouble { message }, self.now().wall);
+            return self.tell_client(id, &event);
+        }
+        let (end, end_offset) = self.core.stream_end(&place);
+        let at_the_end = done && until >= end_offset;
+        let heads = heads(data);
+        let last = heads.last().map_or(at.seq, |(head, _)| head.seq.max(at.seq));
+        let upper = if at_the_end {
+            end
+        } else {
+            Position {
+                seq: last,
+                sub: u32::MAX,
+            }
+        };
+        let said = match self.state.said(&place, at, upper, u32::MAX) {
+            Ok(said) => said,
+            Err(error) => {
+                tracing::error!(%error, "the router's own words could not be read back");
+                Vec::new()
+            }
+        };
+        self.replay(id, &place, &behind, &heads, said);
+        let Some(client) = self.audience.client(id) else { return };
+        if at_the_end {
+            client.is_live_at(&place);
+        } else if let Some(behind) = client.behind.get_mut(&place) {
+            behind.at = upper;
+            behind.offset = Some(next);
+        }
+    }
+
+    fn replay(
+        &mut self,
+        id: ClientId,
+        place: &Place,
+        behind: &Behind,
+        heads: &[(RecordHead<'_>, &[u8])],
+        said: Vec<(Position, RouterEvent)>,
+    ) {
+        let swarm_id = self.core.swarm_of(&place.job_id).cloned();
+        let spelling = self.audience.spelling(id);
+        let mut requests: HashMap<String, Option<RequestId>> = HashMap::new();
+        let mut said = said.into_iter().peekable();
+        let mut last = Seq(0);
+        for (head, line) in heads {
+            while let Some((position, event)) = said.next_if(|(position, _)| *position < Position::at(head.seq)) {
+                self.replay_said(id, place, behind, position, &event);
+            }
+            // A seq that was there before was not passed on then either.
+            if head.seq <= last || !behind.lacks(Position::at(head.seq), head.injection_id.as_deref()) {
+                continue;
+            }
+            last = head.seq;
+            let request_id = match head.injection_id.as_deref() {
+                None => None,
+                Some(injection) => match requests.get(injection) {
+                    Some(found) => found.clone(),
+                    None => {
+                        let found = self.state.request_of(injection).unwrap_or_default();
+                        requests.insert(injection.to_owned(), found.clone());
+                        found
+                    }
+                },
+            };
+            let added = Added {
+                swarm_id: swarm_id.as_ref(),
+                request_id: request_id.as_ref(),
+            };
+            self.outputs.line(id, spelling, line, head, added);
+            let position = Position::at(head.seq);
+            let heard = Heard {
+                place,
+                swarm_id: swarm_id.as_ref(),
+                position,
+                before: position,
+                injection_id: head.injection_id.as_deref(),
+                ending: ending_of_record(&head.kind, line),
+            };
+            if let Some(client) = self.audience.client(id) {
+                client.heard(&heard);
+            }
+        }
+        for (position, event) in said {
+            self.replay_said(id, place, behind, position, &event);
+        }
+    }
+
+    fn replay_said(&mut self, id: ClientId, place: &Place, behind: &Behind, position: Position, event: &RouterEvent) {
+        let injection_id = event.injection_id.as_ref().map(|id| id.as_str());
+        if !behind.lacks(position, injection_id) {
+            return;
+        }
+        self.outputs.event(id, self.audience.spelling(id), event);
+        let swarm_id = event.swarm_id.as_ref();
+        let ending = ending_of(&event.word);
+        let heard = Heard {
+            place,
+            swarm_id,
+            position,
+            before: before(position),
+            injection_id,
+            ending,
+        };
+        if let Some(client) = self.audience.client(id) {
+            client.heard(&heard);
+        }
+    }
+}
+
+/// The records of a part, with their lines.
+fn heads(data: &Bytes) -> Vec<(RecordHead<'_>, &[u8])> {
+    data.split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            RecordHead::parse(line)
+                .ok()
+                .filter(|head| head.seq.0 > 0)
+                .map(|head| (head, line))
+        })
+        .collect()
+}

@@ -1,0 +1,17 @@
+//! The shell around the core: reads clients, the follower and the providers, stores, and carries out effects, in that order.
+//!
+//! What is decided is in `core` and `audience`; here is only who is asked and told, and when it is durable.
+
+mod client_io;
+mod history;
+mod line_reader;
+mod listen;
+mod names;
+mod outputs;
+mod queue;
+mod server;
+mod subscription;
+
+pub use line_reader::{LineReader, ReadLine};
+pub use listen::{ListenError, listen, private_folder};
+pub use server::{ClientEnd, Door, Options, ServeError, Server, Stop};

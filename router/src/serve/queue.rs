@@ -1,0 +1,124 @@
+//! What is on its way to one client. It has a soft limit: beyond it no event is put in, and the client's reader waits
+//! before it takes another command, so the answers that may still come in are few.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+/// Beyond this many bytes a client gets no more events until it has read.
+const SOFT_LIMIT: usize = 1024 * 1024;
+
+/// Below this many bytes it has room again.
+const ROOM_AGAIN: usize = 256 * 1024;
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: VecDeque<Bytes>,
+    bytes: usize,
+    closed: bool,
+    /// A failure was among the lines.
+    failed: bool,
+    /// The server wants to know when there is room again.
+    asked_for_room: bool,
+}
+
+/// Both ends share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ClientQueue {
+    waiting: Arc<Mutex<Waiting>>,
+    filled: Arc<Notify>,
+    drained: Arc<Notify>,
+}
+
+/// What a writer finds.
+pub(super) enum Taken {
+    /// Write this.
+    Lines(Vec<Bytes>),
+    /// Nothing more will come.
+    Closed,
+}
+
+impl ClientQueue {
+    fn with<T>(&self, act: impl FnOnce(&mut Waiting) -> T) -> T {
+        act(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts whole lines in.
+    pub(super) fn push(&self, lines: Bytes) {
+        self.with(|waiting| {
+            if !waiting.closed {
+                waiting.bytes += lines.len();
+                waiting.lines.push_back(lines);
+            }
+        });
+        self.filled.notify_one();
+    }
+
+    /// One of its lines tells of a failure.
+    pub(super) fn note_failure(&self) {
+        self.with(|waiting| waiting.failed = true);
+    }
+
+    /// Whether one did.
+    pub(super) fn has_failed(&self) -> bool {
+        self.with(|waiting| waiting.failed)
+    }
+
+    /// Whether events may be put in. If not, the writer says when they may.
+    pub(super) fn has_room(&self, pending: usize) -> bool {
+        self.with(|waiting| {
+            let room = waiting.bytes + pending < SOFT_LIMIT;
+            waiting.asked_for_room |= !room;
+            room
+        })
+    }
+
+    /// Nothing more will be put in; what is there is still written.
+    pub(super) fn close(&self) {
+        self.with(|waiting| waiting.closed = true);
+        self.filled.notify_one();
+        self.drained.notify_waiters();
+    }
+
+    /// Waits for something to write. What is taken still counts until [`ClientQueue::written`].
+    pub(super) async fn take(&self) -> Taken {
+        loop {
+            let filled = self.filled.notified();
+            let taken = self.with(|waiting| {
+                if !waiting.lines.is_empty() {
+                    return Some(Taken::Lines(waiting.lines.drain(..).collect()));
+                }
+                waiting.closed.then_some(Taken::Closed)
+            });
+            match taken {
+                Some(taken) => return taken,
+                None => filled.await,
+            }
+        }
+    }
+
+    /// So many bytes have left; whether the server should be told that there is room again.
+    pub(super) fn written(&self, bytes: usize) -> bool {
+        let tell = self.with(|waiting| {
+            waiting.bytes = waiting.bytes.saturating_sub(bytes);
+            waiting.bytes < ROOM_AGAIN && std::mem::take(&mut waiting.asked_for_room)
+        });
+        self.drained.notify_waiters();
+        tell
+    }
+
+    /// Waits until there is room.
+    pub(super) async fn room(&self) {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            if self.with(|waiting| waiting.closed || waiting.bytes < SOFT_LIMIT) {
+                return;
+            }
+            drained.await;
+        }
+    }
+}

@@ -1,0 +1,690 @@
+//! The loop: take what has come, let the core decide, store, tell.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use codeswarm_follower::{Follower, FollowerConfig, FollowerError};
+use codeswarm_protocol::command::{Command, Request};
+use codeswarm_protocol::event::{RouterEvent, RouterWord};
+use codeswarm_protocol::frame::{Downward, Ticket, Upward};
+use codeswarm_protocol::line::Added;
+use codeswarm_protocol::record::RecordHead;
+use codeswarm_protocol::{Place, Rejection, RejectionCode, Timestamp};
+
+use super::client_io::{self, FromClient};
+use super::history::UnderWay;
+use super::line_reader::ReadLine;
+use super::names::RandomNames;
+use super::outputs::{Outputs, before, ending_of, ending_of_record};
+use super::queue::ClientQueue;
+use crate::audience::{Audience, Heard, NodeNow};
+use crate::core::{
+    ClientId, Context, Core, Effect, Input, Moment, Passage, ProviderCommand, ProviderEvent, Settings, Whom, refusal,
+};
+use crate::provider::LocalProvider;
+use crate::state::{Batch, State, StateError};
+
+/// What a server is told at its start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What the configuration says to the core.
+    pub settings: Settings,
+    /// The state's file.
+    pub database: std::path::PathBuf,
+    /// The mailbox, read and written by a follower inside this process.
+    pub follower: FollowerConfig,
+    /// The program and the first arguments that start a worker.
+    pub worker_command: Vec<std::ffi::OsString>,
+    /// Ends by itself after so long without clients and live swarms.
+    pub idle_exit: Option<Duration>,
+}
+
+/// The server cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The mailbox cannot be followed.
+    #[error("the mailbox cannot be followed: {0}")]
+    Follower(#[from] FollowerError),
+    /// The server has ended.
+    #[error("the router has ended")]
+    Gone,
+    /// The follower has ended.
+    #[error("the mailbox's follower has ended; see the log")]
+    FollowerEnded,
+}
+
+/// Why a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stop {
+    /// It goes on.
+    #[default]
+    No,
+    /// It was told to.
+    Now,
+}
+
+/// How it went for a client, told when its last line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientEnd {
+    /// A command was refused, a prompt failed, or a turn did not complete.
+    pub failed: bool,
+}
+
+/// The pipes of this process's own client.
+struct Pipes {
+    /// It hears everything, and nothing is waited for when it has said its last.
+    daemon: bool,
+    /// Told when it is served to its end.
+    end: oneshot::Sender<ClientEnd>,
+}
+
+struct Connection {
+    source: Box<dyn AsyncRead + Unpin + Send>,
+    sink: Box<dyn AsyncWrite + Unpin + Send>,
+    pipes: Option<Pipes>,
+}
+
+/// Brings new clients to a running server.
+#[derive(Debug, Clone)]
+pub struct Door(mpsc::Sender<Connection>);
+
+impl Door {
+    /// A client on these two streams. Fails when the server is gone.
+    pub async fn enter<R, W>(&self, source: R, sink: W) -> Result<(), ServeError>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        self.send(Connection {
+            source: Box::new(source),
+            sink: Box::new(sink),
+            pipes: None,
+        })
+        .await
+    }
+
+    /// This process's own client. A daemon hears everything; otherwise it is served until all it asked for is over.
+    pub async fn enter_pipes<R, W>(
+        &self,
+        source: R,
+        sink: W,
+        daemon: bool,
+        end: oneshot::Sender<ClientEnd>,
+    ) -> Result<(), ServeError>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let pipes = Some(Pipes { daemon, end });
+        self.send(Connection {
+            source: Box::new(source),
+            sink: Box::new(sink),
+            pipes,
+        })
+        .await
+    }
+
+    async fn send(&self, connection: Connection) -> Result<(), ServeError> {
+        self.0.send(connection).await.map_err(|_| ServeError::Gone)
+    }
+}
+
+/// The router at work.
+pub struct Server {
+    pub(super) core: Core,
+    pub(super) audience: Audience,
+    pub(super) outputs: Outputs,
+    pub(super) state: State,
+    pub(super) down: VecDeque<Downward>,
+    pub(super) reads: HashMap<Ticket, UnderWay>,
+    pub(super) last_ticket: u64,
+    names: RandomNames,
+    batch: Batch,
+    follower: Follower,
+    to_provider: VecDeque<ProviderCommand>,
+    provider: mpsc::Sender<ProviderCommand>,
+    provider_events: mpsc::Receiver<ProviderEvent>,
+    from_clients: mpsc::Receiver<FromClient>,
+    client_sender: mpsc::Sender<FromClient>,
+    door: mpsc::Sender<Connection>,
+    connections: mpsc::Receiver<Connection>,
+    client_tasks: JoinSet<()>,
+    last_client: u64,
+    line_limit: usize,
+    started: Instant,
+    idle_exit: Option<Duration>,
+    idle_since: Option<Instant>,
+}
+
+/// Tickets of reads for clients; the core's own start at 1.
+const FIRST_READ_TICKET: u64 = 1 << 62;
+
+/// How many inputs are taken together before storing and telling.
+const BATCH: usize = 256;
+
+impl Server {
+    /// Opens the state and the mailbox, and takes up what an earlier life left.
+    pub fn open(options: Options) -> Result<Self, ServeError> {
+        let state = State::open(&options.database)?;
+        let loaded = state.load()?;
+        let follower = codeswarm_follower::spawn(options.follower.clone())?;
+        let (provider, provider_events) = LocalProvider::start(&options.follower.root, options.worker_command);
+        let (client_sender, from_clients) = mpsc::channel(1024);
+        let (door, connections) = mpsc::channel(64);
+        // JSON may write a character in six bytes.
+        let line_limit = options.settings.max_prompt_bytes.saturating_mul(6) + 64 * 1024;
+        let mut server = Self {
+            core: Core::new(options.settings),
+            audience: Audience::default(),
+            outputs: Outputs::default(),
+            state,
+            down: VecDeque::new(),
+            reads: HashMap::new(),
+            last_ticket: FIRST_READ_TICKET,
+            names: RandomNames::after(loaded.last_number),
+            batch: Batch::default(),
+            follower,
+            to_provider: VecDeque::new(),
+            provider,
+            provider_events,
+            from_clients,
+            client_sender,
+            door,
+            connections,
+            client_tasks: JoinSet::new(),
+            last_client: 0,
+            line_limit,
+            started: Instant::now(),
+            idle_exit: options.idle_exit,
+            idle_since: None,
+        };
+        let mut effects = Vec::new();
+        let mut context = Context {
+            at: server.now(),
+            names: &mut server.names,
+            effects: &mut effects,
+        };
+        server
+            .core
+            .restore(loaded.swarms, loaded.nodes, loaded.injections, &mut context);
+        server.carry_out(effects);
+        Ok(server)
+    }
+
+    /// Where clients come in.
+    pub fn door(&self) -> Door {
+        Door(self.door.clone())
+    }
+
+    /// Serves until it is told to stop, or has nothing left to do.
+    pub async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Result<(), ServeError> {
+        let ended = self.serve(&mut stop).await;
+        self.outputs.flush();
+        for id in self.audience.ids() {
+            self.outputs.leave(id);
+        }
+        let drained = async { while self.client_tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_millis(1500), drained)
+            .await
+            .is_err()
+        {
+            tracing::warn!("a client did not read its last lines");
+        }
+        ended
+    }
+
+    async fn serve(&mut self, stop: &mut watch::Receiver<Stop>) -> Result<(), ServeError> {
+        let (to_follower, to_provider) = (self.follower.commands.clone(), self.provider.clone());
+        loop {
+            self.finish_batch(stop).await;
+            if *stop.borrow() == Stop::Now || self.core.is_stopping() || self.is_idle_too_long() {
+                return Ok(());
+            }
+            let wake = self.wake_after();
+            tokio::select! {
+                changed = stop.changed() => if changed.is_err() { return Ok(()) },
+                Some(connection) = self.connections.recv() => self.join(connection),
+                Some(from) = self.from_clients.recv() => {
+                    self.from_client(from);
+                    for _ in 1..BATCH {
+                        match self.from_clients.try_recv() {
+                            Ok(from) => self.from_client(from),
+                            Err(_) => break,
+                        }
+                    }
+                }
+                up = self.follower.events.recv() => {
+                    self.from_follower(up.ok_or(ServeError::FollowerEnded)?);
+                    for _ in 1..BATCH {
+                        match self.follower.events.try_recv() {
+                            Ok(up) => self.from_follower(up),
+                            Err(_) => break,
+                        }
+                    }
+                }
+                Some(event) = self.provider_events.recv() => self.input(Input::Provider(event)),
+                permit = to_follower.reserve(), if !self.down.is_empty() => {
+                    let permit = permit.map_err(|_| ServeError::FollowerEnded)?;
+                    if let Some(down) = self.down.pop_front() {
+                        permit.send(down);
+                    }
+                    while let Some(down) = self.down.pop_front() {
+                        if let Err(error) = to_follower.try_send(down) {
+                            self.down.push_front(error.into_inner());
+                            break;
+                        }
+                    }
+                }
+                Ok(permit) = to_provider.reserve(), if !self.to_provider.is_empty() => {
+                    if let Some(command) = self.to_provider.pop_front() {
+                        permit.send(command);
+                    }
+                }
+                () = tokio::time::sleep(wake) => self.input(Input::Tick),
+            }
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment {
+            now: self.started.elapsed(),
+            wall: Timestamp::from(SystemTime::now()),
+        }
+    }
+
+    fn wake_after(&self) -> Duration {
+        let core = self
+            .core
+            .deadline()
+            .map(|when| when.saturating_sub(self.started.elapsed()));
+        let idle = self.idle_exit.filter(|_| self.idle_since.is_some());
+        core.into_iter()
+            .chain(idle)
+            .min()
+            .unwrap_or(Duration::from_secs(3600))
+            .max(Duration::from_millis(1))
+    }
+
+    fn is_idle_too_long(&mut self) -> bool {
+        let Some(limit) = self.idle_exit else { return false };
+        if !self.audience.is_empty() || self.core.live_swarms() > 0 {
+            self.idle_since = None;
+            return false;
+        }
+        self.idle_since.get_or_insert_with(Instant::now).elapsed() >= limit
+    }
+
+    /// Stores what this batch decided, then lets its words out. While the state cannot be written nothing is told but that.
+    async fn finish_batch(&mut self, stop: &watch::Receiver<Stop>) {
+        self.pump_history();
+        let durability = self.batch.durability();
+        while let Err(error) = self.state.commit(&self.batch, durability) {
+            tracing::error!(%error, "the state cannot be written; commands wait");
+            let word = RouterWord::RouterTrouble {
+                message: format!("{error}. Commands wait until it can be written"),
+            };
+            let event = RouterEvent::new(word, self.now().wall);
+            self.outputs.urgent(&self.audience, &event);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if *stop.borrow() == Stop::Now {
+                return;
+            }
+        }
+        self.batch = Batch::default();
+        self.outputs.flush();
+        for id in self.audience.ids() {
+            if self.audience.client(id).is_some_and(|client| client.is_done()) {
+                self.leave(id);
+            }
+        }
+        while self.client_tasks.try_join_next().is_some() {}
+    }
+
+    fn join(&mut self, Connection { source, sink, pipes }: Connection) {
+        self.last_client += 1;
+        let id = ClientId(self.last_client);
+        let queue = ClientQueue::default();
+        self.audience.join(id);
+        self.outputs.join(id, queue.clone());
+        let sender = self.client_sender.clone();
+        let failed = queue.clone();
+        let writer = client_io::start(id, source, sink, queue, self.line_limit, sender);
+        if let (Some(client), Some(pipes)) = (self.audience.client(id), &pipes) {
+            (client.everything, client.waits_for_nothing) = (pipes.daemon, pipes.daemon);
+        }
+        self.client_tasks.spawn(async move {
+            let _ = writer.await;
+            if let Some(pipes) = pipes {
+                let _ = pipes.end.send(ClientEnd {
+                    failed: failed.has_failed(),
+                });
+            }
+        });
+    }
+
+    fn leave(&mut self, id: ClientId) {
+        self.audience.leave(id);
+        self.outputs.leave(id);
+    }
+
+    fn from_client(&mut self, from: FromClient) {
+        match from {
+            FromClient::Gone(id) => self.leave(id),
+            FromClient::Room => {}
+            FromClient::Sent(id, ReadLine::End) => {
+                if let Some(client) = self.audience.client(id) {
+                    client.finished_asking = true;
+                }
+            }
+            FromClient::Sent(id, ReadLine::TooLong(length)) => {
+                let limit = self.line_limit;
+                let reason = format!("the line has {length} bytes; at most {limit} are taken, and it was read away");
+                self.reject(id, None, Rejection::new(RejectionCode::LineTooLong, reason));
+            }
+            FromClient::Sent(id, ReadLine::Line(line)) => self.line(id, &line),
+        }
+    }
+
+    fn line(&mut self, id: ClientId, line: &Bytes) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        match Request::parse(line) {
+            Err(bad) => {
+                self.spell(id, bad.spelling);
+                let event = refusal(bad, self.now());
+                self.outputs.event(id, self.audience.spelling(id), &event);
+            }
+            Ok(request) => {
+                self.spell(id, request.spelling);
+                self.request(id, request);
+            }
+        }
+    }
+
+    fn spell(&mut self, id: ClientId, spelling: codeswarm_protocol::command::Spelling) {
+        if let Some(client) = self.audience.client(id) {
+            client.spelling = spelling;
+        }
+    }
+
+    fn request(&mut self, id: ClientId, request: Request) {
+        if let Command::Subscribe(wanted) = &request.command {
+            match super::subscription::nodes_of(&self.core, wanted) {
+                Ok(nodes) => {
+                    let mut event = RouterEvent::new(RouterWord::Subscribed {}, self.now().wall);
+                    event.request_id.clone_from(&request.request_id);
+                    event.swarm_id.clone_from(&wanted.swarm_id);
+                    self.outputs.event(id, request.spelling, &event);
+                    let swarm_id = wanted.swarm_id.as_ref();
+                    self.audience
+                        .subscribe(id, swarm_id, nodes, request.request_id, request.spelling);
+                }
+                Err(rejection) => self.reject(id, request.request_id, rejection),
+            }
+            return;
+        }
+        let known = match &request.request_id {
+            None => None,
+            Some(name) => match self.batch.request(name) {
+                Some(known) => Some(known),
+                None => match self.state.request(name) {
+                    Ok(known) => known,
+                    Err(error) => {
+                        let rejection = Rejection::new(RejectionCode::State, error.to_string());
+                        return self.reject(id, request.request_id.clone(), rejection);
+                    }
+                },
+            },
+        };
+        self.input(Input::Command {
+            client: id,
+            request,
+            known,
+        });
+    }
+
+    fn reject(&mut self, id: ClientId, request_id: Option<codeswarm_protocol::RequestId>, rejection: Rejection) {
+        let spelling = self.audience.spelling(id);
+        let bad = codeswarm_protocol::command::BadRequest {
+            request_id,
+            spelling,
+            rejection,
+        };
+        self.outputs.event(id, spelling, &refusal(bad, self.now()));
+    }
+
+    fn from_follower(&mut self, up: Upward) {
+        match up {
+            Upward::Hello { host, pid, root, .. } => tracing::info!(%host, pid, %root, "the mailbox is followed"),
+            Upward::Chunk { place, offset, data } => self.chunk(&place, offset, &data),
+            Upward::Skipped {
+                place,
+                offset,
+                length,
+                head,
+            } => {
+                self.core.read_to(&place, offset + length);
+                self.tell_skipped(&place, offset, length, head);
+            }
+            Upward::Ended { place, .. } => self.input(Input::OutboxEnded { place }),
+            Upward::Reopened { place } => self.input(Input::OutboxReopened { place }),
+            Upward::Appended { ticket, offset, .. } => self.input(Input::Appended { ticket, offset }),
+            Upward::AppendFailed {
+                ticket,
+                may_have_happened,
+                error,
+            } => {
+                self.input(Input::AppendFailed {
+                    ticket,
+                    may_have_happened,
+                    error,
+                });
+            }
+            Upward::Prepared { ticket, error } => self.input(Input::Prepared { ticket, error }),
+            Upward::Part {
+                ticket,
+                next,
+                done,
+                error,
+                data,
+                ..
+            } => self.part(ticket, next, done, error, &data),
+            Upward::Pong { .. } => {}
+            Upward::Trouble { place, error } => {
+                let message = match place {
+                    Some(place) => format!("node {place}: {error}"),
+                    None => error,
+                };
+                tracing::warn!(%message, "trouble with the mailbox");
+                let event = RouterEvent::new(RouterWord::RouterTrouble { message }, self.now().wall);
+                self.carry_out(vec![Effect::Tell {
+                    whom: Whom::Everybody,
+                    event,
+                }]);
+            }
+        }
+    }
+
+    fn chunk(&mut self, place: &Place, offset: u64, data: &Bytes) {
+        let mut start = 0;
+        let mut effects = Vec::new();
+        let at = self.now();
+        while let Some(length) = data
+            .get(start..)
+            .and_then(|rest| rest.iter().position(|byte| *byte == b'\n'))
+        {
+            let line = data.slice(start..=start + length);
+            let begins = offset + start as u64;
+            start += length + 1;
+            let end = offset + start as u64;
+            let head = match RecordHead::parse(&line) {
+                Ok(head) if head.seq.0 > 0 => head,
+                _ => {
+                    self.core.read_to(place, end);
+                    let head = String::from_utf8_lossy(line.get(..line.len().min(80)).unwrap_or_default()).into_owned();
+                    self.tell_skipped(place, begins, line.len() as u64, head);
+                    continue;
+                }
+            };
+            let before = self.core.stream_end(place).0;
+            let mut context = Context {
+                at,
+                names: &mut self.names,
+                effects: &mut effects,
+            };
+            if let Passage::Next(position) = self.core.record(place, &line, &head, end, &mut context) {
+                self.pass_on(place, before, position, &line, &head);
+            }
+            self.carry_out(std::mem::take(&mut effects));
+        }
+        let (position, offset) = self.core.stream_end(place);
+        self.batch.cursors.insert(place.clone(), (offset, position));
+    }
+
+    fn pass_on(
+        &mut self,
+        place: &Place,
+        before: codeswarm_protocol::Position,
+        position: codeswarm_protocol::Position,
+        line: &[u8],
+        head: &RecordHead<'_>,
+    ) {
+        let swarm_id = self.core.swarm_of(&place.job_id);
+        let injection_id = head.injection_id.as_deref();
+        let ending = ending_of_record(&head.kind, line);
+        let heard = Heard {
+            place,
+            swarm_id,
+            position,
+            before,
+            injection_id,
+            ending,
+        };
+        let hearers = self.audience.hear(heard, |id| self.outputs.has_room(id));
+        let request_id = injection_id.and_then(|id| self.core.request_of(place, id));
+        for id in hearers {
+            self.outputs.line(
+                id,
+                self.audience.spelling(id),
+                line,
+                head,
+                Added { swarm_id, request_id },
+            );
+        }
+    }
+
+    fn tell_skipped(&mut self, place: &Place, offset: u64, length: u64, head: String) {
+        let file = format!("outbox of {place}");
+        let word = RouterWord::RecordsSkipped {
+            file,
+            offset,
+            length,
+            head,
+        };
+        let mut event = RouterEvent::new(word, self.now().wall);
+        event.swarm_id = self.core.swarm_of(&place.job_id).cloned();
+        event.job_id = Some(place.job_id.clone());
+        event.node_id = Some(place.node_id);
+        let whom = event.swarm_id.clone().map_or(Whom::Everybody, Whom::Swarm);
+        self.carry_out(vec![Effect::Tell { whom, event }]);
+    }
+
+    fn input(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        let at = self.now();
+        self.core.step(
+            input,
+            &mut Context {
+                at,
+                names: &mut self.names,
+                effects: &mut effects,
+            },
+        );
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Save(change) => self.batch.changes.push(change),
+                Effect::Tell { whom, event } => self.tell(&whom, &event),
+                Effect::Follow {
+                    client,
+                    injection_id,
+                    place,
+                    from,
+                } => {
+                    let node = self.node_now(place);
+                    self.audience.follow(client, injection_id, &node, from);
+                }
+                Effect::FollowSwarm { client, swarm_id } => {
+                    let ending = self
+                        .core
+                        .swarm(&swarm_id)
+                        .is_some_and(|swarm| !swarm.status.takes_prompts() && !swarm.status.is_over());
+                    if let Some(client) = self.audience.client(client) {
+                        client.told_of.insert(swarm_id.clone());
+                        if ending {
+                            client.awaits_end.insert(swarm_id);
+                        }
+                    }
+                }
+                Effect::Follower(down) => self.down.push_back(down),
+                Effect::Provider(command) => self.to_provider.push_back(command),
+            }
+        }
+    }
+
+    fn node_now(&self, place: Place) -> NodeNow {
+        let swarm_id = self.core.swarm_of(&place.job_id).cloned();
+        let end = self.core.stream_end(&place).0;
+        NodeNow { place, swarm_id, end }
+    }
+
+    fn tell(&mut self, whom: &Whom, event: &RouterEvent) {
+        match whom {
+            Whom::Client(id) => self.tell_client(*id, event),
+            Whom::Node { place, position } => {
+                let heard = Heard {
+                    place,
+                    swarm_id: event.swarm_id.as_ref(),
+                    position: *position,
+                    before: before(*position),
+                    injection_id: event.injection_id.as_ref().map(|id| id.as_str()),
+                    ending: ending_of(&event.word),
+                };
+                self.outputs.node_event(&mut self.audience, event, heard);
+            }
+            Whom::Swarm(swarm_id) => {
+                for id in self.audience.hear_swarm(swarm_id, |id| self.outputs.has_room(id)) {
+                    self.tell_client(id, event);
+                }
+            }
+            Whom::Everybody => {
+                for id in self.audience.ids() {
+                    if self.outputs.has_room(id) {
+                        self.tell_client(id, event);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_client(&mut self, id: ClientId, event: &RouterEvent) {
+        self.outputs.event(id, self.audience.spelling(id), event);
+        if let (RouterWord::SwarmTerminated { .. }, Some(swarm_id), Some(client)) =
+            (&event.word, &event.swarm_id, self.audience.client(id))
+        {
+            client.awaits_end.remove(swarm_id);
+        }
+    }
+}

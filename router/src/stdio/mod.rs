@@ -1,0 +1,204 @@
+//! `codeswarm router`: a program's pipes on one side, the router on the other, whichever process that is.
+//!
+//! The process that gets the lock is the router and serves its own pipes and the socket. Any other one is a client of it
+//! on the socket, passes lines both ways, and takes the router's place when it dies: its own client notices nothing.
+
+mod memory;
+mod relay;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{oneshot, watch};
+
+use crate::endpoint::Endpoint;
+use crate::lock::{LockError, RouterLock};
+use crate::serve::{ClientEnd, Door, LineReader, ListenError, Options, ServeError, Server, Stop, listen};
+
+use relay::{Relay, Relayed};
+
+/// What becomes of the pipes when standard input ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The router answers what it has accepted and leaves.
+    Daemon,
+    /// The router follows what it was asked for to its end, and its exit code tells how that went.
+    Batch,
+    /// There are no pipes: only the socket is served.
+    Background,
+}
+
+/// The router cannot be had at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The lock's file.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The state or the mailbox.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Another router has the lock and does not answer.
+    #[error("router {holder} holds the state but does not answer on {socket}; look into its log, or end it")]
+    Silent {
+        /// Its process.
+        holder: String,
+        /// The socket.
+        socket: String,
+    },
+    /// The state folder.
+    #[error("the state folder {folder} cannot be used: {source}")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The pipes.
+    #[error("standard input or output broke: {0}")]
+    Pipes(#[from] std::io::Error),
+}
+
+/// How long a router that has the lock may take until it listens.
+const SILENT_AFTER: Duration = Duration::from_secs(20);
+
+/// Serves, or relays, until the pipes end.
+pub async fn run(options: Options, endpoint: Endpoint, mode: Mode) -> Result<ExitCode, RunError> {
+    crate::serve::private_folder(&endpoint.state_dir).map_err(|source| RunError::Folder {
+        folder: endpoint.state_dir.display().to_string(),
+        source,
+    })?;
+    let stop = stop_on_signals();
+    let limit = options.settings.max_prompt_bytes.saturating_mul(6) + 64 * 1024;
+    let mut relay = Relay::new(LineReader::new(tokio::io::stdin(), limit), mode);
+    let mut silent_since = None;
+    loop {
+        match RouterLock::take(&endpoint.lock) {
+            Ok(lock) => return serve(options, &endpoint, mode, relay, lock, stop).await,
+            Err(LockError::Held { holder }) if mode == Mode::Background => {
+                tracing::info!(%holder, "another router serves this state already");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(LockError::Held { holder }) => match UnixStream::connect(&endpoint.socket).await {
+                Ok(stream) => {
+                    silent_since = None;
+                    match relay.run(stream, stop.clone()).await? {
+                        Relayed::Done(code) => return Ok(code),
+                        Relayed::Lost => {
+                            tracing::warn!(%holder, "the router is gone; looking for another, or taking its place")
+                        }
+                    }
+                }
+                Err(_) => {
+                    let since = silent_since.get_or_insert_with(std::time::Instant::now);
+                    if since.elapsed() > SILENT_AFTER {
+                        let socket = endpoint.socket.display().to_string();
+                        return Err(RunError::Silent { holder, socket });
+                    }
+                    // It has the lock and is on its way up, or on its way out.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            },
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn serve(
+    options: Options,
+    endpoint: &Endpoint,
+    mode: Mode,
+    relay: Relay,
+    lock: RouterLock,
+    stop: watch::Receiver<Stop>,
+) -> Result<ExitCode, RunError> {
+    let listener = listen(&endpoint.socket)?;
+    let server = Server::open(options)?;
+    let door = server.door();
+    let accepting = tokio::spawn(accept(listener, door.clone()));
+    let (end_now, stop_now) = watch::channel(Stop::No);
+    let mut serving = tokio::spawn(server.run(either(stop, stop_now)));
+    let ended = if mode == Mode::Background {
+        None
+    } else {
+        let (told, end) = oneshot::channel();
+        let (again, stdin) = relay.into_stdin();
+        let source = std::io::Cursor::new(again).chain(stdin);
+        door.enter_pipes(source, tokio::io::stdout(), mode == Mode::Daemon, told)
+            .await?;
+        Some(end)
+    };
+    let code = tokio::select! {
+        served = &mut serving => {
+            served.map_err(|error| std::io::Error::other(error.to_string()))??;
+            ExitCode::SUCCESS
+        }
+        end = async { match ended { Some(end) => end.await, None => std::future::pending().await } } => {
+            end_now.send_replace(Stop::Now);
+            let failed = matches!(end, Ok(ClientEnd { failed: true }));
+            match tokio::time::timeout(Duration::from_secs(2), serving).await {
+                Ok(Ok(served)) => served?,
+                Ok(Err(error)) => return Err(std::io::Error::other(error.to_string()).into()),
+                Err(_) => tracing::warn!("a client did not take its last lines in time"),
+            }
+            if failed && mode == Mode::Batch { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+    };
+    accepting.abort();
+    // A socket without a router would only make the next one's client wait.
+    let _ = std::fs::remove_file(&endpoint.socket);
+    drop(lock);
+    Ok(code)
+}
+
+async fn accept(listener: UnixListener, door: Door) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (source, sink) = stream.into_split();
+                if door.enter(source, sink).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a client could not be let in");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn stop_on_signals() -> watch::Receiver<Stop> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (told, stop) = watch::channel(Stop::No);
+    tokio::spawn(async move {
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        told.send_replace(Stop::Now);
+        std::future::pending::<()>().await;
+    });
+    stop
+}
+
+/// One stop from two.
+fn either(mut first: watch::Receiver<Stop>, mut second: watch::Receiver<Stop>) -> watch::Receiver<Stop> {
+    let (told, stop) = watch::channel(Stop::No);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = first.wait_for(|stop| *stop == Stop::Now) => {}
+            _ = second.wait_for(|stop| *stop == Stop::Now) => {}
+        }
+        told.send_replace(Stop::Now);
+        std::future::pending::<()>().await;
+    });
+    stop
+}
