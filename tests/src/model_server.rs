@@ -34,7 +34,7 @@ pub const MODEL: &str = "mock-model";
 /// The name of the provider in Codex's configuration.
 pub const PROVIDER: &str = "mock";
 /// The variable of Codex's environment that holds the key.
-pub const KEY_VARIABLE: &str = "CODESWARM_TEST_MODEL_KEY";
+pub const KEY_VARIABLE: &str = "LOOPBACK_MODEL_KEY";
 /// The key; a request without it is answered with 401, as the real service does.
 pub const KEY: &str = "loopback-key";
 

@@ -145,26 +145,22 @@ impl Workspace {
 
     /// Gives any command the environment in which [`Workspace::processes`] finds it and its children.
     pub fn set_environment(&self, command: &mut Command) {
+        const FOREIGN: [&str; 4] = ["CODESWARM_", "SLURM_", "CODEX_", "XDG_"];
+        for (name, _) in std::env::vars_os() {
+            if FOREIGN
+                .iter()
+                .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+            {
+                command.env_remove(name);
+            }
+        }
         command
             .current_dir(self.path())
             .env("HOME", self.path().join("home"))
             .env("TMPDIR", self.path().join("tmp"))
-            .env("CODESWARM_TEST_WORKSPACE", self.path())
+            // Stays also where an agent is given a home of its own.
+            .env("WORKSPACE_OF_TEST", self.path())
             .env(KEY_VARIABLE, KEY);
-        for variable in [
-            "XDG_STATE_HOME",
-            "XDG_CONFIG_HOME",
-            "XDG_RUNTIME_DIR",
-            "CODESWARM_CONFIG",
-        ] {
-            command.env_remove(variable);
-        }
-        let outside = |name: &str| name.starts_with("SLURM_") || name.starts_with("CODEX_");
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(outside) {
-                command.env_remove(name);
-            }
-        }
     }
 
     /// The processes that run in this workspace.
