@@ -6,9 +6,10 @@ use std::ffi::OsString;
 use codeswarm_protocol::launch::AgentKind;
 use uuid::Uuid;
 
+use crate::codex::{self, ConfigError, ProgramError};
 use crate::driver::Driver;
 use crate::echo::EchoDriver;
-use crate::environment::{EnvironmentError, agent_environment, api_key};
+use crate::environment::EnvironmentError;
 use crate::home::{self, HomeError};
 use crate::process::ProcessPlan;
 use crate::session::SessionSpec;
@@ -30,9 +31,12 @@ pub enum LaunchError {
     /// The disk refuses.
     #[error("the agent's home: {0}")]
     Home(#[from] HomeError),
-    /// This version does not know the agent.
-    #[error("this version cannot start {0}")]
-    NotInThisVersion(&'static str),
+    /// There is no program.
+    #[error("{0}")]
+    Program(#[from] ProgramError),
+    /// The agent's own configuration cannot be written.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
     /// The environment cannot be made.
     #[error("{0}")]
     Environment(#[from] EnvironmentError),
@@ -53,11 +57,7 @@ pub fn prepare(spec: &SessionSpec, inherited: &BTreeMap<OsString, OsString>) -> 
     home::make_private(&spec.home)?;
     match spec.agent.kind {
         AgentKind::Echo => Ok(echo(spec)),
-        AgentKind::Codex => {
-            agent_environment(&spec.agent, inherited)?;
-            api_key(&spec.agent, inherited)?;
-            Err(LaunchError::NotInThisVersion("codex"))
-        }
+        AgentKind::Codex => codex::launch::prepare(spec, inherited),
     }
 }
 

@@ -3,6 +3,7 @@
 //! This room knows agents' wire protocols and processes. It never learns about mailboxes, injections, jobs or Slurm:
 //! it is given a working directory, a home and a prompt, and answers in the neutral words of `protocol`.
 
+pub mod codex;
 mod conversation;
 pub mod driver;
 pub mod echo;
