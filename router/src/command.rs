@@ -1,9 +1,11 @@
-//! The subcommand `codeswarm router`: its arguments, and the settings that follow from the configuration.
+//! The subcommand `codeswarm router`: its arguments, its logs, and the settings that follow from the configuration.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use codeswarm_configs::{Backend, Config};
+use codeswarm_configs::{Backend, Config, ConfigError, Environment};
 use codeswarm_follower::FollowerConfig;
 use codeswarm_protocol::event::ProviderInfo;
 
@@ -15,27 +17,105 @@ use crate::stdio::{Mode, RunError};
 /// The most nodes of one swarm.
 const MAX_NODES: u32 = 16_384;
 
-/// What is asked of a router process.
-#[derive(Debug)]
-pub struct RouterCommand {
-    /// The configuration.
-    pub config: Config,
-    /// What becomes of it when standard input ends.
-    pub mode: Mode,
-    /// The program and the first arguments that start a worker, such as `codeswarm worker`.
-    pub worker_command: Vec<OsString>,
-}
-
 /// How long a router in the background stays without clients and without live swarms, unless the configuration says.
 const IDLE_EXIT: std::time::Duration = std::time::Duration::from_secs(600);
 
-/// Runs a router, or relays to the one that runs; the exit code is the process's.
-pub async fn run(command: RouterCommand) -> Result<ExitCode, RunError> {
-    let RouterCommand {
-        config,
-        mode,
-        worker_command,
-    } = command;
+/// Run the router: JSON lines on standard input and output, logs on standard error.
+///
+/// Commands come in on standard input, one JSON object a line, and events go out on standard output; docs/PROTOCOL.md
+/// describes them. Without --daemon, standard input is a batch: the router follows what it caused to its end, and exits
+/// with 1 if anything failed. It may be started any number of times: only one serves, the others are its clients.
+///
+/// Exit codes: 0 all went well; 1 a command was refused or a turn did not complete (without --daemon); 70 a fault of
+/// Codeswarm or the system; 75 may succeed later; 78 the configuration must be changed.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The configuration; without one: local swarms on this machine
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// For a program that keeps the router as a child: every swarm's events, and a prompt end when standard input ends
+    #[arg(long, conflicts_with = "background")]
+    pub daemon: bool,
+    /// Serve only the socket, and end after a while without clients and live swarms (how the CLI starts one)
+    #[arg(long)]
+    pub background: bool,
+    /// More logs
+    #[arg(long)]
+    pub debug: bool,
+}
+
+/// Exit codes, after sysexits(3).
+mod exit {
+    pub const INTERNAL: u8 = 70;
+    pub const TEMPORARY: u8 = 75;
+    pub const CONFIGURATION: u8 = 78;
+}
+
+/// Runs a router, or relays to the one that runs. `worker_command` is the program that starts a worker, with its first
+/// arguments.
+pub fn run(args: &Args, worker_command: Vec<OsString>) -> ExitCode {
+    log_to_stderr(args.debug);
+    let config = match load(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("{error}");
+            return exit::CONFIGURATION.into();
+        }
+    };
+    let mode = match (args.daemon, args.background) {
+        (true, _) => Mode::Daemon,
+        (_, true) => Mode::Background,
+        _ => Mode::Batch,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("the system refused a runtime: {error}");
+            return exit::INTERNAL.into();
+        }
+    };
+    let (options, endpoint) = options(config, mode, worker_command);
+    let ended = runtime.block_on(crate::stdio::run(options, endpoint, mode));
+    // A thread that still waits for standard input must not keep the process.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        match error {
+            RunError::Silent { .. } | RunError::Serve(_) => exit::TEMPORARY.into(),
+            RunError::Folder { .. } | RunError::Lock(_) | RunError::Listen(_) => exit::CONFIGURATION.into(),
+            RunError::Pipes(_) => exit::INTERNAL.into(),
+        }
+    })
+}
+
+fn log_to_stderr(debug: bool) {
+    let level = if debug { "debug" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    // Whoever has set up logs already keeps them.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}
+
+/// The configuration in this file, or the one that is built in; warnings go to the log.
+pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+    let Some(file) = file else {
+        return Config::local_default(&Environment::of_process());
+    };
+    let loaded = codeswarm_configs::load(file)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.config)
+}
+
+fn options(config: Config, mode: Mode, worker_command: Vec<OsString>) -> (Options, Endpoint) {
     let endpoint = Endpoint::for_state(&config.router.state_dir);
     let mut follower = FollowerConfig::at(config.mailbox_root());
     follower.watch = match config.cluster.watch {
@@ -60,7 +140,7 @@ pub async fn run(command: RouterCommand) -> Result<ExitCode, RunError> {
         worker_command,
         idle_exit,
     };
-    crate::stdio::run(options, endpoint, mode).await
+    (options, endpoint)
 }
 
 fn providers(config: &Config) -> Vec<ProviderInfo> {

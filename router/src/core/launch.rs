@@ -113,7 +113,7 @@ impl Core {
         let ranks = (0..swarm.node_count).filter_map(|rank| NodeId::new(rank).ok());
         let places: Vec<Place> = ranks.map(|node| Place::new(swarm.job_id.clone(), node)).collect();
         for place in &places {
-            context.save(Change::Node(place.clone(), Box::new(Node::default())));
+            context.save(Change::Node(place.clone(), Box::default()));
             self.nodes.insert(place.clone(), Node::default());
         }
         places

@@ -253,19 +253,19 @@ impl Server {
                 changed = stop.changed() => if changed.is_err() { return Ok(()) },
                 Some(connection) = self.connections.recv() => self.join(connection),
                 Some(from) = self.from_clients.recv() => {
-                    self.from_client(from);
+                    self.client_said(from);
                     for _ in 1..BATCH {
                         match self.from_clients.try_recv() {
-                            Ok(from) => self.from_client(from),
+                            Ok(from) => self.client_said(from),
                             Err(_) => break,
                         }
                     }
                 }
                 up = self.follower.events.recv() => {
-                    self.from_follower(up.ok_or(ServeError::FollowerEnded)?);
+                    self.follower_said(up.ok_or(ServeError::FollowerEnded)?);
                     for _ in 1..BATCH {
                         match self.follower.events.try_recv() {
-                            Ok(up) => self.from_follower(up),
+                            Ok(up) => self.follower_said(up),
                             Err(_) => break,
                         }
                     }
@@ -375,7 +375,7 @@ impl Server {
         self.outputs.leave(id);
     }
 
-    fn from_client(&mut self, from: FromClient) {
+    fn client_said(&mut self, from: FromClient) {
         match from {
             FromClient::Gone(id) => self.leave(id),
             FromClient::Room => {}
@@ -462,7 +462,7 @@ impl Server {
         self.outputs.event(id, spelling, &refusal(bad, self.now()));
     }
 
-    fn from_follower(&mut self, up: Upward) {
+    fn follower_said(&mut self, up: Upward) {
         match up {
             Upward::Hello { host, pid, root, .. } => tracing::info!(%host, pid, %root, "the mailbox is followed"),
             Upward::Chunk { place, offset, data } => self.chunk(&place, offset, &data),
