@@ -5,4 +5,25 @@
 //! place from flags or the environment, and everything else it knows stands in files. What it decides is in [`core`],
 //! without I/O.
 
+//!
+//! | module | its idea |
+//! |---|---|
+//! | [`core`] | what a worker decides |
+//! | [`run`] | the loop that asks it and does what it says |
+//! | [`outbox`], [`inbox`], [`heartbeat`] | its three files |
+//! | [`agent`] | the session with its agent |
+//! | [`assignment`], [`launch_file`], [`node`] | what it finds out before it begins |
+//! | [`command`], [`signals`], [`error`] | the process around it |
+
+pub mod agent;
+pub mod assignment;
+pub mod command;
 pub mod core;
+pub mod error;
+pub mod heartbeat;
+pub mod inbox;
+pub mod launch_file;
+pub mod node;
+pub mod outbox;
+pub mod run;
+pub mod signals;

@@ -29,18 +29,16 @@ impl Core {
 
     pub(super) fn inbox_bad(&mut self, offset: u64, end: u64, reason: &str, injection: Option<InjectionId>) {
         self.inbox_offset = self.inbox_offset.max(end);
-        match injection {
-            Some(injection) => {
-                if self.seen.insert(injection.clone()) {
-                    self.received.remove(&injection);
-                    self.fail(injection, "bad_record", format!("its line in the inbox {reason}"));
-                }
-            }
-            None if end > self.consumed => {
+        let Some(injection) = injection else {
+            if end > self.consumed {
                 let message = format!("the line at byte {offset} of the inbox {reason}; it was skipped");
                 self.record(Word::WorkerError { message }, None);
             }
-            None => {}
+            return;
+        };
+        if self.seen.insert(injection.clone()) {
+            self.received.remove(&injection);
+            self.fail(injection, "bad_record", format!("its line in the inbox {reason}"));
         }
     }
 

@@ -245,6 +245,11 @@ impl Core {
         self.closing.as_ref().is_some_and(Closing::finished)
     }
 
+    /// Whether the worker has begun to end.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
     /// A word for the heartbeat: what the worker is doing.
     pub fn doing(&self) -> &'static str {
         match (&self.closing, &self.turn, &self.life) {

@@ -49,9 +49,8 @@ impl Outbound {
     /// Takes in what is said next.
     pub fn push(&mut self, word: Word, injection_id: Option<InjectionId>, timestamp: Timestamp) {
         let cost = FRAME_BYTES + text_bytes(&word);
-        let word = match self.join(word, injection_id.as_ref()) {
-            Ok(()) => return,
-            Err(word) => word,
+        let Some(word) = self.join(word, injection_id.as_ref()) else {
+            return;
         };
         self.last = self.last.next();
         self.bytes += cost;
@@ -68,12 +67,12 @@ impl Outbound {
     }
 
     /// Adds a delta to the last waiting record if that is a piece of the same message; gives the word back if not.
-    fn join(&mut self, word: Word, injection: Option<&InjectionId>) -> Result<(), Word> {
+    fn join(&mut self, word: Word, injection: Option<&InjectionId>) -> Option<Word> {
         let Some((record, cost)) = self.waiting.back_mut() else {
-            return Err(word);
+            return Some(word);
         };
         if record.injection_id.as_ref() != injection {
-            return Err(word);
+            return Some(word);
         }
         let (text, more) = match (&mut record.word, &word) {
             (
@@ -97,15 +96,15 @@ impl Outbound {
                     call_id: same,
                 },
             ) if call_id == same => (text, more),
-            _ => return Err(word),
+            _ => return Some(word),
         };
         if text.len() + more.len() > JOINED_BYTES {
-            return Err(word);
+            return Some(word);
         }
         text.push_str(more);
         *cost += more.len();
         self.bytes += more.len();
-        Ok(())
+        None
     }
 
     /// Hands out waiting records in order, about `bytes` of them and one at least.

@@ -106,10 +106,10 @@ impl Reading {
         let told = &mut self.told;
         match (record.word, record.injection_id) {
             (Word::AgentReady { agent, thread_id, .. }, _) => told.thread = Some(Thread { agent, thread_id }),
-            (Word::InjectReceived { .. }, Some(injection)) => {
-                if !told.ended.contains(&injection) && !self.running.contains_key(&injection) {
-                    told.waiting.insert(injection);
-                }
+            (Word::InjectReceived { .. }, Some(injection))
+                if !told.ended.contains(&injection) && !self.running.contains_key(&injection) =>
+            {
+                told.waiting.insert(injection);
             }
             (Word::TurnStarted { steered_into, .. }, Some(injection)) => {
                 told.waiting.remove(&injection);

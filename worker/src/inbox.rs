@@ -1,0 +1,234 @@
+//! Reading the inbox: lines become inputs, in order, each once.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use codeswarm_mailbox::{Mailbox, Outcome, Tail, TailStep, Wakes, WatchMode};
+use codeswarm_protocol::inbox::InboxRecord;
+use codeswarm_protocol::{InjectionId, Place};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::core::Input;
+use crate::error::WorkerError;
+
+/// How much is read at once, in bytes; a longer line is still read whole.
+const CHUNK: usize = 256 << 10;
+
+/// How many inputs may wait for the worker; prompts can be long.
+const WAITING: usize = 4;
+
+/// How much of a bad line's description is kept, in characters.
+const REASON: usize = 300;
+
+/// The task that reads one inbox. It ends with this.
+#[derive(Debug)]
+pub struct InboxReader {
+    /// What the inbox says.
+    pub inputs: mpsc::Receiver<Input>,
+    to_end: mpsc::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl InboxReader {
+    /// Reads from the inbox's start. Needs a Tokio runtime.
+    pub fn start(mailbox: &Mailbox, place: &Place) -> Result<Self, WorkerError> {
+        let inbox = mailbox.inbox(place);
+        // The file alone, not its folder: other nodes' prompts are no news here.
+        let watched = if inbox.exists() { inbox } else { mailbox.inbox_folder() };
+        let mut wakes =
+            Wakes::new(WatchMode::Auto, mailbox.filesystem(), &[watched]).map_err(WorkerError::Configuration)?;
+        if let Some(why) = wakes.why_polling() {
+            tracing::info!(why, "the inbox is polled");
+        }
+        wakes.add(place.clone());
+        let (to_end, ends) = mpsc::channel(1);
+        let (sender, inputs) = mpsc::channel(WAITING);
+        let reading = Reading {
+            tail: Some(Tail::inbox(mailbox, place.clone(), 0)),
+            wakes,
+            inputs: sender,
+            ends,
+        };
+        Ok(Self {
+            inputs,
+            to_end,
+            task: tokio::spawn(reading.run()),
+        })
+    }
+
+    /// Asks for one more look; everything up to the end that it finds comes as inputs, and then [`Input::InboxEnd`].
+    pub fn read_to_end(&self) {
+        // One request is enough: it is taken when the reader comes to look again.
+        let _ = self.to_end.try_send(());
+    }
+}
+
+impl Drop for InboxReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Reading {
+    /// Away while a thread looks.
+    tail: Option<Tail>,
+    wakes: Wakes,
+    inputs: mpsc::Sender<Input>,
+    ends: mpsc::Receiver<()>,
+}
+
+impl Reading {
+    async fn run(mut self) {
+        loop {
+            let woken = tokio::select! {
+                asked = self.ends.recv() => match asked {
+                    Some(()) => None,
+                    None => return,
+                },
+                place = self.wakes.next() => Some(place),
+            };
+            let since = Instant::now();
+            let Some((offset, outcome)) = self.read_on().await else {
+                return;
+            };
+            if let Some(place) = woken {
+                self.wakes.looked(&place, outcome, since.elapsed());
+            } else if self.inputs.send(Input::InboxEnd { offset }).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads until nothing more is there. Answers with how far that is; `None` when nobody listens any more.
+    async fn read_on(&mut self) -> Option<(u64, Outcome)> {
+        let mut outcome = Outcome::Nothing;
+        loop {
+            let mut tail = self.tail.take()?;
+            // A shared filesystem may make us wait for minutes; signals must be heard meanwhile.
+            let looked = tokio::task::spawn_blocking(move || {
+                let step = tail.step(CHUNK, Instant::now());
+                (tail, step)
+            });
+            let (tail, step) = looked.await.ok()?;
+            let (offset, in_doubt) = (tail.offset(), tail.in_doubt());
+            self.tail = Some(tail);
+            match step {
+                Ok(TailStep::Lines { offset, data }) => {
+                    outcome = Outcome::Data;
+                    for input in inputs(offset, data) {
+                        self.inputs.send(input).await.ok()?;
+                    }
+                }
+                Ok(TailStep::Skipped { offset, length, head }) => {
+                    outcome = Outcome::Data;
+                    let input = Input::InboxBad {
+                        offset,
+                        end: offset + length,
+                        reason: format!("is no record ({length} bytes that begin with {head})"),
+                        injection_id: None,
+                    };
+                    self.inputs.send(input).await.ok()?;
+                }
+                Ok(TailStep::Shrunk { offset, was }) => {
+                    let reason = format!("is read again: the file was cut back from {was} bytes to {offset}");
+                    let bad = Input::InboxBad {
+                        offset,
+                        end: offset,
+                        reason,
+                        injection_id: None,
+                    };
+                    self.inputs.send(bad).await.ok()?;
+                }
+                Ok(TailStep::Nothing | TailStep::Missing | TailStep::Ended { .. } | TailStep::Reopened) => {
+                    let doubt = in_doubt && outcome == Outcome::Nothing;
+                    return Some((offset, if doubt { Outcome::Doubt } else { outcome }));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the inbox cannot be read now; it is tried again");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    return Some((offset, Outcome::Doubt));
+                }
+            }
+        }
+    }
+}
+
+/// The inputs in a chunk of whole lines that stands at `offset`.
+fn inputs(offset: u64, data: Bytes) -> impl Iterator<Item = Input> {
+    let mut at = offset;
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let length = rest.iter().position(|byte| *byte == b'\n').map(|at| at + 1)?;
+        let line = rest.split_to(length);
+        let offset = at;
+        at += line.len() as u64;
+        Some(input(line.trim_ascii_end(), offset, at))
+    })
+}
+
+/// What one line asks for.
+fn input(line: &[u8], offset: u64, end: u64) -> Input {
+    let error = match serde_json::from_slice::<InboxRecord>(line) {
+        Ok(record) => return Input::Inbox { record, end },
+        Err(error) => error,
+    };
+    #[derive(serde::Deserialize)]
+    struct About {
+        injection_id: InjectionId,
+    }
+    let reason: String = format!("is not understood: {error}").chars().take(REASON).collect();
+    Input::InboxBad {
+        offset,
+        end,
+        reason,
+        injection_id: serde_json::from_slice::<About>(line)
+            .ok()
+            .map(|about| about.injection_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_become_inputs_with_their_ends() {
+        let data = Bytes::from_static(b"{\"type\":\"shutdown\"}\n{\"type\":\"nap\"}\n");
+        let got: Vec<Input> = inputs(100, data).collect();
+        assert_eq!(
+            got[0],
+            Input::Inbox {
+                record: InboxRecord::Shutdown {},
+                end: 120
+            }
+        );
+        let Input::InboxBad {
+            offset, end, reason, ..
+        } = &got[1]
+        else {
+            panic!("{:?}", got[1])
+        };
+        assert_eq!((*offset, *end), (120, 135));
+        assert!(reason.contains("nap"), "{reason}");
+    }
+
+    #[test]
+    fn p12_a_bad_prompt_still_names_its_injection() {
+        let input = input(br#"{"type":"user","injection_id":"i1","content":7}"#, 0, 9);
+        let Input::InboxBad {
+            injection_id, reason, ..
+        } = input
+        else {
+            panic!("{input:?}")
+        };
+        assert_eq!(injection_id, InjectionId::new("i1").ok());
+        assert!(reason.contains("invalid type"), "{reason}");
+    }
+
+    #[test]
+    fn p12_a_hostile_id_is_no_id() {
+        let input = input(br#"{"type":"user","injection_id":"../../etc","content":"x"}"#, 0, 9);
+        assert!(matches!(input, Input::InboxBad { injection_id: None, .. }), "{input:?}");
+    }
+}

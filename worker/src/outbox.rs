@@ -1,0 +1,204 @@
+//! Writing the outbox: records are numbered as they are said, and go out in batches, one at a time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use codeswarm_mailbox::append::Durability;
+use codeswarm_mailbox::group_commit::Trouble;
+use codeswarm_mailbox::{CommitError, GroupCommit, LineFile, Mailbox, archive, recover};
+use codeswarm_protocol::record::{Word, WorkerRecord};
+use codeswarm_protocol::{Epoch, InjectionId, Place, Seq, Timestamp};
+use tokio::sync::watch;
+
+use crate::core::outbound::Outbound;
+use crate::core::recovery::{Reading, Recovered};
+use crate::error::WorkerError;
+
+/// About how many bytes go out in one batch.
+const BATCH: usize = 1 << 20;
+
+/// When so many bytes wait, nothing more is heard from the agent and the inbox until some have gone out.
+const FULL: usize = 4 << 20;
+
+/// How often the rename into the archive is tried.
+const ARCHIVE_TRIES: u32 = 3;
+
+/// Takes the place: brings an archived outbox back, opens it as its one writer, and reads what earlier lives said.
+/// Blocks on the disk.
+pub fn take(mailbox: &Mailbox, place: &Place) -> Result<(LineFile, Recovered), WorkerError> {
+    if recover::reopen_archived(mailbox, place)? {
+        tracing::info!(%place, "the outbox was archived; it is taken back, and its numbers go on");
+    }
+    let durability = Durability::on(mailbox.filesystem());
+    let file = LineFile::open_on(mailbox.outbox(place), durability, mailbox.filesystem())?;
+    let mut reading = Reading::default();
+    for line in recover::records(mailbox, place) {
+        reading.line(&line?.line);
+    }
+    if reading.unread() > 0 {
+        tracing::warn!(lines = reading.unread(), "lines of the outbox are no records of ours");
+    }
+    Ok((file, reading.end()))
+}
+
+type Batch = Pin<Box<dyn Future<Output = Result<(), CommitError>>>>;
+
+/// The outbox of this life.
+pub struct Outbox {
+    outbound: Outbound,
+    commit: Rc<GroupCommit>,
+    under_way: Option<(Seq, Batch)>,
+    durable: Seq,
+    troubles: watch::Receiver<Option<Trouble>>,
+    trouble: Option<Trouble>,
+}
+
+impl Outbox {
+    /// Starts writing where the earlier lives ended. Needs a Tokio runtime.
+    pub fn start(file: LineFile, place: Place, epoch: Epoch, last: Seq) -> Result<Self, CommitError> {
+        let commit = GroupCommit::spawn(file, FULL)?;
+        Ok(Self {
+            outbound: Outbound::new(place, epoch, last),
+            troubles: commit.troubles(),
+            commit: Rc::new(commit),
+            under_way: None,
+            durable: last,
+            trouble: None,
+        })
+    }
+
+    /// Says the next record.
+    pub fn say(&mut self, word: Word, injection: Option<InjectionId>) {
+        self.outbound.push(word, injection, Timestamp::from(SystemTime::now()));
+    }
+
+    /// The last number given.
+    pub fn last(&self) -> Seq {
+        self.outbound.last()
+    }
+
+    /// Every record up to this one is durable.
+    pub fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    /// Whether more may be said.
+    pub fn has_room(&self) -> bool {
+        self.outbound.bytes() < FULL
+    }
+
+    /// Whether everything said is durable.
+    pub fn is_written(&self) -> bool {
+        self.outbound.is_empty() && self.under_way.is_none()
+    }
+
+    /// Starts the next batch unless one is under way.
+    pub fn write(&mut self) {
+        if self.under_way.is_some() || self.outbound.is_empty() {
+            return;
+        }
+        let records = self.outbound.take(BATCH);
+        let Some(last) = records.last().map(|record| record.seq) else {
+            return;
+        };
+        let lines: Vec<Bytes> = records.into_iter().map(line).collect();
+        let commit = self.commit.clone();
+        let batch = async move {
+            for line in lines {
+                commit.push(line).await?;
+            }
+            commit.flush().await
+        };
+        self.under_way = Some((last, Box::pin(batch)));
+    }
+
+    /// Waits until the batch under way is durable, or something is to be known about the writing. Never comes back when
+    /// nothing is under way. May be dropped and called again.
+    pub async fn progress(&mut self) -> Result<(), CommitError> {
+        let Some((last, batch)) = &mut self.under_way else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            done = batch => {
+                done?;
+                self.durable = *last;
+                self.under_way = None;
+            }
+            // Its sender lives as long as the writing does.
+            Ok(()) = self.troubles.changed() => {}
+        }
+        self.tell_of_trouble();
+        Ok(())
+    }
+
+    /// Trouble goes to the log while it lasts, and into the outbox once it is over.
+    fn tell_of_trouble(&mut self) {
+        let now = self.troubles.borrow_and_update().clone();
+        match (self.trouble.take(), now) {
+            (before, Some(trouble)) => {
+                if before.is_none() {
+                    tracing::error!(error = %trouble.error, "the outbox cannot be written; records wait, and are written when it can");
+                }
+                self.trouble = Some(trouble);
+            }
+            (Some(over), None) => {
+                let message = format!(
+                    "the outbox could not be written for {} s: {}; all records have been kept and written since",
+                    over.since.elapsed().as_secs(),
+                    over.error
+                );
+                tracing::info!(message);
+                self.say(Word::WorkerError { message }, None);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Ends the writing and archives the outbox. Everything said must be written.
+    pub async fn archive(self, mailbox: &Mailbox, place: &Place) -> Result<(), WorkerError> {
+        let Self { commit, under_way, .. } = self;
+        drop(under_way);
+        let commit = Rc::into_inner(commit).ok_or(WorkerError::Fault("the outbox is still being written"))?;
+        let file = commit.close().await?;
+        let (mailbox, place) = (mailbox.clone(), place.clone());
+        let archived = tokio::task::spawn_blocking(move || {
+            let mut outcome = archive::archive(&mailbox, file, &place);
+            for _ in 1..ARCHIVE_TRIES {
+                if outcome.is_ok() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                outcome = archive::rename_to_archive(&mailbox, &place).map_err(Into::into);
+            }
+            outcome
+        });
+        match archived.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(error) => Err(WorkerError::System {
+                what: "a thread to archive the outbox",
+                source: std::io::Error::other(error),
+            }),
+        }
+    }
+}
+
+/// A record as its line. One that cannot be written as JSON (none can be made so far) leaves its number to a word about it.
+fn line(record: WorkerRecord) -> Bytes {
+    let mut line = Vec::with_capacity(256);
+    if let Err(error) = record.write_line(&mut line) {
+        line.clear();
+        let message = format!("a record could not be written as JSON: {error}; this is a fault of Codeswarm's");
+        tracing::error!(message);
+        let instead = WorkerRecord {
+            word: Word::WorkerError { message },
+            ..record
+        };
+        // A text alone always can.
+        let _ = instead.write_line(&mut line);
+    }
+    line.into()
+}
