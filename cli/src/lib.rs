@@ -5,10 +5,72 @@
 //!
 //! What is decided ([`follow`], [`render`], [`tables`]) does no I/O; around it are the connection, the terminal and signals.
 
+pub mod args;
+mod commands;
+mod completions;
+mod configuration;
+pub mod connection;
+mod descriptors;
 pub mod event;
 pub mod exit;
 pub mod failure;
 pub mod follow;
-pub mod rejection;
+mod output;
+mod progress;
+mod prompt;
+mod rejection;
 pub mod render;
 pub mod request;
+mod screen;
+mod session;
+mod signals;
+pub mod tables;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::Exit;
+use failure::Failure;
+
+/// The whole program: reads the command line, does what it says, and tells how it ended.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.options.json || cli.command.options().is_some_and(|options| options.json);
+    match carry_out(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            report(&failure, json);
+            failure.exit.into()
+        }
+    }
+}
+
+fn carry_out(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Completions(args) => completions::print(args.shell),
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| {
+                    Failure::new(Exit::Internal, format!("the system gives no event queue: {error}"), "")
+                })?;
+            runtime.block_on(commands::run(command, cli.options))
+        }
+    }
+}
+
+fn report(failure: &Failure, json: bool) {
+    if failure.what.is_empty() && failure.advice.is_empty() {
+        return;
+    }
+    if json {
+        output::say(&failure.to_json());
+    } else if failure.what.is_empty() {
+        output::say(&failure.advice);
+    } else {
+        output::say(&format!("codeswarm: {failure}"));
+    }
+}

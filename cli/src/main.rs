@@ -1,1 +1,5 @@
-fn main() {}
+//! The `codeswarm` command.
+
+fn main() -> std::process::ExitCode {
+    codeswarm_cli::run()
+}

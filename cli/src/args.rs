@@ -1,0 +1,409 @@
+//! The command line: what can be said, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use codeswarm_protocol::turn::Decision;
+use codeswarm_protocol::{InjectionId, NodeId, NodeSelector, SwarmId};
+
+use crate::exit::EXIT_CODES;
+use crate::follow::positions::SinceArgument;
+
+/// Turn a Slurm allocation, or this machine, into a fleet of coding agents
+///
+/// A swarm is one launch: a number of nodes, each with its agent. Prompts go to nodes, answers stream back. A router in the
+/// background keeps track of swarms; it is started when none runs.
+#[derive(Debug, Parser)]
+#[command(name = "codeswarm", version, after_help = overview(), max_term_width = 110)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options that every client command takes too.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+fn overview() -> String {
+    format!("{OVERVIEW}\n\n{EXIT_CODES}")
+}
+
+const OVERVIEW: &str = "\
+Examples:
+  codeswarm run --nodes 4 --prompt \"hello\"                     four agents on this machine answer, then end
+  codeswarm launch --nodes 4 --config configs/hpcfund.json     a swarm that stays
+  codeswarm inject <swarm> --nodes 0,2-3 --prompt \"Go on.\"     to some of its nodes
+  codeswarm attach <swarm>                                     see all that it says
+  codeswarm terminate <swarm>";
+
+/// Options of every command that talks to the router.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Common options")]
+pub struct Options {
+    /// The configuration; without one: a local swarm on this machine
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the router's events as they are, one JSON object a line; errors too (on standard error)
+    #[arg(long)]
+    pub json: bool,
+    /// No notes and no progress on standard error; errors still
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl Options {
+    /// Options before the subcommand and behind it mean the same; the ones behind it win.
+    pub fn over(self, before: Self) -> Self {
+        Self {
+            config: self.config.or(before.config),
+            json: self.json || before.json,
+            quiet: self.quiet || before.quiet,
+        }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Launch a swarm, give every node a prompt, stream the answers, end the swarm
+    #[command(after_help = RUN)]
+    Run(Run),
+    /// Launch a swarm that stays, and print its id
+    #[command(after_help = LAUNCH)]
+    Launch(Launch),
+    /// Show the swarms that the router knows
+    #[command(visible_alias = "ls", after_help = LIST)]
+    List(Common),
+    /// Show how a swarm is, node by node
+    #[command(after_help = STATUS)]
+    Status(OfSwarm),
+    /// Send a prompt to nodes of a swarm and follow the answers
+    #[command(after_help = INJECT)]
+    Inject(Inject),
+    /// Show all that a swarm says, until it ends or you leave
+    #[command(after_help = ATTACH)]
+    Attach(Attach),
+    /// End the running turn of nodes
+    #[command(after_help = INTERRUPT)]
+    Interrupt(Interrupt),
+    /// Answer an agent that asks whether it may
+    #[command(after_help = APPROVE)]
+    Approve(Approve),
+    /// End a swarm
+    #[command(after_help = TERMINATE)]
+    Terminate(Terminate),
+    /// Ask the router for a sign of life; none is started
+    #[command(after_help = PING)]
+    Ping(Common),
+    /// End the router in the background; swarms go on
+    #[command(after_help = SHUTDOWN)]
+    Shutdown(Common),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions(Completions),
+}
+
+impl Command {
+    /// The options of a command that talks to the router.
+    pub fn options(&self) -> Option<&Options> {
+        Some(match self {
+            Self::Run(args) => &args.options,
+            Self::Launch(args) => &args.options,
+            Self::List(args) | Self::Ping(args) | Self::Shutdown(args) => &args.options,
+            Self::Status(args) => &args.options,
+            Self::Inject(args) => &args.options,
+            Self::Attach(args) => &args.options,
+            Self::Interrupt(args) => &args.options,
+            Self::Approve(args) => &args.options,
+            Self::Terminate(args) => &args.options,
+            Self::Completions(_) => return None,
+        })
+    }
+}
+
+/// Only the common options.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// A swarm and the common options.
+#[derive(Debug, Args)]
+pub struct OfSwarm {
+    /// The swarm, as launch and list print it
+    #[arg(value_name = "SWARM")]
+    pub swarm_id: SwarmId,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Where a prompt comes from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PromptArgs {
+    /// The prompt
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt_file")]
+    pub prompt: Option<String>,
+    /// A file with the prompt; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub prompt_file: Option<PathBuf>,
+}
+
+/// What is launched.
+#[derive(Debug, Clone, Args)]
+pub struct LaunchArgs {
+    /// How many nodes, each with an agent
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub nodes: u32,
+    /// A file whose content becomes AGENTS.md in each agent's working directory
+    #[arg(long, value_name = "FILE")]
+    pub agents_md: Option<PathBuf>,
+    /// What runs the nodes, where the configuration allows several
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// A setting for the provider that differs from the configuration; may be given several times
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub params: Vec<(String, serde_json::Value)>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What is launched.
+    #[command(flatten)]
+    pub launch: LaunchArgs,
+    /// The prompt.
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `launch`.
+#[derive(Debug, Args)]
+pub struct Launch {
+    /// What is launched.
+    #[command(flatten)]
+    pub launch: LaunchArgs,
+    /// The first prompt of every node; may be left out.
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Come back only when all nodes are up
+    #[arg(long)]
+    pub wait: bool,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `inject`.
+#[derive(Debug, Args)]
+pub struct Inject {
+    /// The swarm, as launch and list print it
+    #[arg(value_name = "SWARM")]
+    pub swarm_id: SwarmId,
+    /// Which nodes: all, or ranks and ranges such as 0,2-4
+    #[arg(long, short = 'n', value_name = "NODES", default_value = "all")]
+    pub nodes: NodeSelector,
+    /// The prompt; standard input if neither is given.
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Come back when the prompt is accepted; it will be delivered
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Join the running turn instead of waiting behind it, where the agent can
+    #[arg(long)]
+    pub steer: bool,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `attach`.
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// The swarm, as launch and list print it
+    #[arg(value_name = "SWARM")]
+    pub swarm_id: SwarmId,
+    /// Begin behind this place: 0 is the beginning; 17 or 17.2 as an event's seq and sub tell; 0-2=17,3=4.1 by node
+    #[arg(long, value_name = "POS")]
+    pub since: Option<SinceArgument>,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `interrupt`.
+#[derive(Debug, Args)]
+pub struct Interrupt {
+    /// The swarm, as launch and list print it
+    #[arg(value_name = "SWARM")]
+    pub swarm_id: SwarmId,
+    /// Which nodes: all, or ranks and ranges such as 0,2-4
+    #[arg(long, short = 'n', value_name = "NODES", default_value = "all")]
+    pub nodes: NodeSelector,
+    /// Only if this injection is the running one, or still waits
+    #[arg(long, value_name = "ID")]
+    pub injection: Option<InjectionId>,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `approve`.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The swarm, as launch and list print it
+    #[arg(value_name = "SWARM")]
+    pub swarm_id: SwarmId,
+    /// The node that asks
+    #[arg(long, short = 'n', value_name = "NODE")]
+    pub node: NodeId,
+    /// The question's call_id
+    #[arg(long, value_name = "ID")]
+    pub call: String,
+    /// The answer
+    #[arg(value_enum, default_value_t = Answer::Accept)]
+    pub answer: Answer,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// An answer to an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Answer {
+    /// This once
+    Accept,
+    /// This, and the like of it for the rest of the session
+    AcceptForSession,
+    /// Not this; the turn goes on
+    Decline,
+    /// Not this, and the turn ends
+    Cancel,
+}
+
+impl From<Answer> for Decision {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Accept => Self::Accept,
+            Answer::AcceptForSession => Self::AcceptForSession,
+            Answer::Decline => Self::Decline,
+            Answer::Cancel => Self::Cancel,
+        }
+    }
+}
+
+/// `terminate`.
+#[derive(Debug, Args)]
+pub struct Terminate {
+    /// The swarm, as launch and list print it
+    #[arg(value_name = "SWARM")]
+    pub swarm_id: SwarmId,
+    /// Come back when the end is asked for
+    #[arg(long)]
+    pub no_wait: bool,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+const RUN: &str = "\
+Examples:
+  codeswarm run --nodes 4 --prompt \"hello\"
+  codeswarm run --nodes 2 --prompt-file task.md --config configs/local-codex.json
+  git diff | codeswarm run --prompt-file - --json | jq -r 'select(.type==\"assistant\").content'
+
+Ends with 0 if every turn completed. Ctrl-C ends the swarm and waits for that; once more leaves it alone.";
+
+const LAUNCH: &str = "\
+Examples:
+  swarm=$(codeswarm launch --nodes 4 --config configs/hpcfund.json)
+  codeswarm launch --nodes 4 --prompt \"You are a distributed agent.\" --wait
+  codeswarm launch --nodes 8 --param time_limit=02:00:00 --param partition=gpu
+
+Prints the swarm's id as soon as its job is submitted (with --wait: when all nodes are up).";
+
+const LIST: &str = "\
+Examples:
+  codeswarm list
+  codeswarm list --json | jq -r '.swarms | keys[]'";
+
+const STATUS: &str = "\
+Examples:
+  codeswarm status <swarm>
+  codeswarm status <swarm> --json | jq '.nodes[] | select(.state==\"lost\")'";
+
+const INJECT: &str = "\
+Examples:
+  codeswarm inject <swarm> --prompt \"Optimize GEMM tiling.\"
+  codeswarm inject <swarm> --nodes 0,2-4 --prompt-file task.md
+  codeswarm inject <swarm> --nodes 1 --no-wait < task.md
+  codeswarm inject <swarm> --nodes 1 --steer --prompt \"Leave the tests alone.\"
+
+Follows the turns to their end and ends with 0 if all completed. Ctrl-C leaves; the turns go on.";
+
+const ATTACH: &str = "\
+Examples:
+  codeswarm attach <swarm>                  from now on
+  codeswarm attach <swarm> --since 0        from the beginning
+  codeswarm attach <swarm> --json
+
+Ctrl-C leaves and prints the --since to come back with. Ends by itself when the swarm ends.";
+
+const INTERRUPT: &str = "\
+Examples:
+  codeswarm interrupt <swarm> --nodes 2
+  codeswarm interrupt <swarm> --injection <id> --nodes 2";
+
+const APPROVE: &str = "\
+Examples:
+  codeswarm approve <swarm> --node 0 --call 7
+  codeswarm approve <swarm> --node 0 --call 7 decline
+
+The question, with its node and call, is shown by inject and attach.";
+
+const TERMINATE: &str = "\
+Examples:
+  codeswarm terminate <swarm>
+  codeswarm terminate <swarm> --no-wait";
+
+const PING: &str = "\
+Examples:
+  codeswarm ping            ends with 75 if no router runs";
+
+const SHUTDOWN: &str = "\
+Examples:
+  codeswarm shutdown        the next command starts a router again, which finds all swarms";
+
+const COMPLETIONS: &str = "\
+Examples:
+  codeswarm completions bash > ~/.local/share/bash-completion/completions/codeswarm
+  codeswarm completions zsh  > \"${fpath[1]}/_codeswarm\"
+  codeswarm completions fish > ~/.config/fish/completions/codeswarm.fish";
+
+/// `KEY=VALUE`; a value that is JSON (a number, `true`, a list) is taken as such, anything else as text.
+fn key_value(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or("write it as KEY=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((key.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests;

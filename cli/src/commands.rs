@@ -1,0 +1,112 @@
+//! Each client command: what it asks of the router, and what it shows.
+
+mod attach;
+mod control;
+mod inject;
+mod launch;
+mod look;
+mod router;
+
+use std::time::Duration;
+
+use codeswarm_protocol::command::{Command as Asked, SwarmStatus};
+use codeswarm_protocol::event::{NodeStatus, RouterWord, SwarmState};
+use codeswarm_protocol::{NodeId, Position, SwarmId};
+
+use crate::args::{Command, Options};
+use crate::event::{Event, Said};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::{Answer, Session};
+
+/// How long the router may be silent before an answer to a simple question.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Carries out a client command; `options` stood before it.
+pub async fn run(command: Command, options: Options) -> Result<Exit, Failure> {
+    let session = |mine: Options| Session::open(mine.over(options));
+    match command {
+        Command::Run(args) => launch::run(session(args.options.clone())?, args).await,
+        Command::Launch(args) => launch::launch(session(args.options.clone())?, args).await,
+        Command::List(args) => look::list(session(args.options)?).await,
+        Command::Status(args) => look::status(session(args.options)?, args.swarm_id).await,
+        Command::Inject(args) => inject::inject(session(args.options.clone())?, args).await,
+        Command::Attach(args) => attach::attach(session(args.options.clone())?, args).await,
+        Command::Interrupt(args) => control::interrupt(session(args.options.clone())?, args).await,
+        Command::Approve(args) => control::approve(session(args.options.clone())?, args).await,
+        Command::Terminate(args) => control::terminate(session(args.options.clone())?, args).await,
+        Command::Ping(args) => router::ping(session(args.options)?).await,
+        Command::Shutdown(args) => router::shutdown(session(args.options)?).await,
+        Command::Completions(_) => Err(Failure::new(
+            Exit::Internal,
+            "this command does not talk to a router",
+            "",
+        )),
+    }
+}
+
+/// A swarm as the router knows it now.
+struct SwarmNow {
+    event: Event,
+    status: SwarmState,
+    provider_state: Option<String>,
+    node_count: u32,
+    nodes: Vec<NodeStatus>,
+}
+
+impl SwarmNow {
+    /// Asks for it, without printing the answer.
+    async fn ask(session: &mut Session, swarm_id: &SwarmId) -> Result<Self, Failure> {
+        let request = session.request(Asked::SwarmStatus(SwarmStatus {
+            swarm_id: swarm_id.clone(),
+        }));
+        let id = request.id.clone();
+        let is_status = |event: &Event| match event.head.kind.as_str() {
+            "swarm_status" if event.head.answers(&id) => Answer::LastUnprinted,
+            _ => Answer::None,
+        };
+        let mut answers = session
+            .ask(&[request], "asking how the swarm is", ANSWER_PATIENCE, is_status)
+            .await?;
+        answers
+            .pop()
+            .and_then(Self::of)
+            .ok_or_else(|| misunderstood("swarm_status"))
+    }
+
+    fn of(event: Event) -> Option<Self> {
+        match event.said() {
+            Said::Router(RouterWord::SwarmStatus {
+                node_count,
+                status,
+                slurm_state,
+                nodes,
+            }) => Some(Self {
+                event,
+                status,
+                provider_state: slurm_state,
+                node_count,
+                nodes,
+            }),
+            _ => None,
+        }
+    }
+
+    fn ranks(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.node_count).filter_map(|rank| NodeId::new(rank).ok())
+    }
+
+    /// Where each node's stream stands.
+    fn positions(&self) -> impl Iterator<Item = (NodeId, Position)> {
+        self.nodes.iter().map(|node| (node.node_id, Position::at(node.seq)))
+    }
+}
+
+/// The router answered in words of another version.
+fn misunderstood(what: &str) -> Failure {
+    Failure::new(
+        Exit::Internal,
+        format!("the router's {what} cannot be read"),
+        "the router may be of another version: codeswarm ping tells, codeswarm shutdown ends it",
+    )
+}

@@ -1,0 +1,70 @@
+//! Which configuration is meant, and which router is its router.
+
+use std::path::Path;
+
+use codeswarm_configs::{Config, Environment};
+use codeswarm_router::endpoint::Endpoint;
+
+use crate::args::Options;
+use crate::connection::background::RouterAddress;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Reads the configuration (`warn` is told what is probably not meant) and says where its router is.
+pub fn router_address(options: &Options, warn: &mut dyn FnMut(&str)) -> Result<RouterAddress, Failure> {
+    let Some(file) = &options.config else {
+        let config = Config::local_default(&Environment::of_process())?;
+        return Ok(RouterAddress {
+            endpoint: Endpoint::for_state(&config.router.state_dir),
+            config: None,
+        });
+    };
+    let loaded = codeswarm_configs::load(file)?;
+    for warning in &loaded.warnings {
+        warn(&format!("warning: {warning}"));
+    }
+    let absolute = std::path::absolute(file)
+        .map_err(|error| Failure::new(Exit::Config, format!("cannot find {}: {error}", file.display()), ""))?;
+    Ok(RouterAddress {
+        endpoint: Endpoint::for_state(&loaded.config.router.state_dir),
+        config: Some(absolute),
+    })
+}
+
+/// The options that reach the same router once more, as they are typed, with a blank before them.
+pub fn to_repeat(options: &Options) -> String {
+    options
+        .config
+        .as_deref()
+        .map(|file| format!(" --config {}", quoted(file)))
+        .unwrap_or_default()
+}
+
+/// For a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_repeated_as_a_shell_takes_it() {
+        let repeat = |path: &str| {
+            to_repeat(&Options {
+                config: Some(path.into()),
+                ..Options::default()
+            })
+        };
+        assert_eq!(repeat("configs/local.json"), " --config configs/local.json");
+        assert_eq!(repeat("my 'c'.json"), r" --config 'my '\''c'\''.json'");
+        assert_eq!(to_repeat(&Options::default()), "");
+    }
+}
