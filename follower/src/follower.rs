@@ -1,0 +1,217 @@
+//! Starting a follower, and handing each command to whoever carries it out.
+
+use codeswarm_mailbox::{Lease, Limits, Mailbox, Wakes, WatchMode};
+use codeswarm_protocol::frame::{Downward, Upward};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::config::{FollowerConfig, FollowerError};
+use crate::history::{self, Request};
+use crate::inboxes::{Inboxes, Line};
+use crate::tenancy::Tenancy;
+use crate::watching::{Order, Watching};
+
+/// Commands that wait for the follower.
+const COMMANDS: usize = 1024;
+
+/// Looks at once on a local filesystem, where none waits, and on a network one, where each waits for a server.
+const LANES: (usize, usize) = (2, 8);
+
+/// A running follower.
+///
+/// Whoever holds it takes `events` all the time, also while sending commands: what is not taken stops the reading, and
+/// before long the commands. It ends when `commands` is dropped (what was taken is then finished and answered, and
+/// `events` ends after the last answer) or when `events` is dropped.
+#[derive(Debug)]
+pub struct Follower {
+    /// What it is told.
+    pub commands: mpsc::Sender<Downward>,
+    /// What it says; the first is [`Upward::Hello`].
+    pub events: mpsc::Receiver<Upward>,
+    /// Ends when the follower has ended and given back the lease.
+    pub task: JoinHandle<()>,
+}
+
+/// Starts a follower in the current tokio runtime. It makes the mailbox's folders and takes its lease, which is file
+/// work: on a network filesystem call it where blocking is allowed (`spawn_blocking`).
+///
+/// # Errors
+/// The mailbox is held by another follower, is not safe, or cannot be made or watched.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn spawn(config: FollowerConfig) -> Result<Follower, FollowerError> {
+    let mailbox = Mailbox::at(&config.root);
+    mailbox.create()?;
+    let host = host();
+    let pid = std::process::id();
+    let lease = match config.lease {
+        true => Some(Lease::take(&mailbox, &host, pid, "codeswarm follower")?),
+        false => None,
+    };
+    let wakes = wakes(&config, &mailbox)?;
+    let (event, events) = mpsc::channel(config.events.max(1));
+    let (commands, command) = mpsc::channel(COMMANDS);
+    let root = std::fs::canonicalize(mailbox.root()).unwrap_or_else(|_| mailbox.root().to_owned());
+    let _has_room = event.try_send(Upward::Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host,
+        pid,
+        root: root.to_string_lossy().into_owned(),
+    });
+    let inboxes = Inboxes::start(&mailbox, config.open_inboxes, &event).map_err(FollowerError::System)?;
+    let lanes = if mailbox.filesystem().is_network() {
+        LANES.1
+    } else {
+        LANES.0
+    };
+    let (orders, order) = mpsc::channel(COMMANDS);
+    let (requests, request) = mpsc::channel(COMMANDS);
+    let watching = Watching::new(mailbox.clone(), wakes, lanes, config.chunk_bytes);
+    let desk = Desk {
+        orders,
+        requests,
+        inboxes,
+        events: event.clone(),
+    };
+    let task = tokio::spawn(run(
+        command,
+        desk,
+        tokio::spawn(watching.run(order, event.clone())),
+        tokio::spawn(history::answer(mailbox.clone(), request, event)),
+        Tenancy::begin(lease, mailbox.filesystem().is_network()),
+    ));
+    Ok(Follower { commands, events, task })
+}
+
+fn wakes(config: &FollowerConfig, mailbox: &Mailbox) -> Result<Wakes, FollowerError> {
+    let cannot = |reason| FollowerError::Watch {
+        root: config.root.clone(),
+        reason,
+    };
+    let folders = [mailbox.outbox_folder(), mailbox.archive_folder()];
+    let kind = mailbox.filesystem();
+    let wakes = Wakes::new(config.watch, kind, &folders).map_err(cannot)?;
+    let Some(why) = wakes.why_polling() else {
+        return Ok(wakes);
+    };
+    tracing::info!(why, "outboxes are polled");
+    let limits = Limits {
+        empty_looks_per_second: config.lookups_per_second,
+        ..Limits::default()
+    };
+    Wakes::with_limits(WatchMode::Poll, kind, &folders, Some(limits)).map_err(cannot)
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Where commands are handed in.
+struct Desk {
+    orders: mpsc::Sender<Order>,
+    requests: mpsc::Sender<Request>,
+    inboxes: Inboxes,
+    events: mpsc::Sender<Upward>,
+}
+
+impl Desk {
+    /// Hands a command to whoever carries it out; waits while too many wait there. One whose taker has gone is dropped:
+    /// the follower is about to end.
+    async fn hand_in(&self, command: Downward) {
+        let _ending_otherwise: bool = match command {
+            Downward::Prepare {
+                ticket,
+                job_id,
+                node_count,
+            } => {
+                let prepare = Request::Prepare {
+                    ticket,
+                    job_id,
+                    node_count,
+                };
+                self.requests.send(prepare).await.is_ok()
+            }
+            Downward::Read {
+                ticket,
+                place,
+                from,
+                until,
+                max_bytes,
+            } => {
+                let read = Request::Read {
+                    ticket,
+                    place,
+                    from,
+                    until,
+                    max_bytes,
+                };
+                self.requests.send(read).await.is_ok()
+            }
+            Downward::Watch { place, offset } => self.orders.send(Order::Watch(place, offset)).await.is_ok(),
+            Downward::Unwatch { place } => self.orders.send(Order::Unwatch(place)).await.is_ok(),
+            Downward::Hint { place } => self.orders.send(Order::Hint(place)).await.is_ok(),
+            Downward::Append {
+                ticket,
+                place,
+                unless_present,
+                line: bytes,
+            } => {
+                let line = Line {
+                    ticket,
+                    place,
+                    unless_present,
+                    bytes,
+                };
+                self.inboxes.append(line).await
+            }
+            Downward::Ping { ticket } => self.events.send(Upward::Pong { ticket }).await.is_ok(),
+        };
+    }
+}
+
+/// Takes commands until there are no more, nobody listens, or the follower may not go on; then ends in order.
+async fn run(
+    mut commands: mpsc::Receiver<Downward>,
+    desk: Desk,
+    mut watching: JoinHandle<Result<(), JoinError>>,
+    history: JoinHandle<()>,
+    mut tenancy: Tenancy,
+) {
+    let trouble = loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(command) => desk.hand_in(command).await,
+                None => break None,
+            },
+            () = desk.events.closed() => break None,
+            ended = &mut watching => break match ended {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) | Err(error) => Some(format!("the follower has a fault and ends: {error}")),
+            },
+            lost = tenancy.lost() => {
+                desk.inboxes.forbid();
+                break Some(format!("{lost}; this follower ends"));
+            }
+        }
+    };
+    let Desk {
+        orders,
+        requests,
+        inboxes,
+        events,
+    } = desk;
+    if let Some(error) = trouble {
+        tracing::error!("{error}");
+        let _nobody_listens = events.send(Upward::Trouble { place: None, error }).await;
+    }
+    drop((commands, orders, requests, events));
+    // Only when nothing writes any more does the lease go back.
+    if tokio::task::spawn_blocking(|| inboxes.finish()).await.is_err() || history.await.is_err() {
+        tracing::error!("a part of the follower has panicked");
+    }
+    if !watching.is_finished() {
+        let _told_by_itself = watching.await;
+    }
+    tenancy.give_back().await;
+}

@@ -1,0 +1,216 @@
+//! Parts of an outbox on request, and the empty files of a new job: file work that a ticket asks for, a few at a time,
+//! beside the following.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use codeswarm_mailbox::{Located, Mailbox, Tail, TailStep, seek};
+use codeswarm_protocol::frame::{ReadFrom, Ticket, Upward};
+use codeswarm_protocol::ids::{JobId, Place, Seq};
+use rustix::fs::{Mode, OFlags};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// How many requests are worked on at once.
+const AT_ONCE: usize = 4;
+
+/// The most that one part brings, whatever was asked for; one line may still be longer.
+const MAX_PART: u32 = 4 * 1024 * 1024;
+
+/// Something that a ticket asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// Make a job's empty files.
+    Prepare {
+        /// Names the answer.
+        ticket: Ticket,
+        /// The job.
+        job_id: JobId,
+        /// Ranks below this.
+        node_count: u32,
+    },
+    /// A part of an outbox.
+    Read {
+        /// Names the answer.
+        ticket: Ticket,
+        /// Whose.
+        place: Place,
+        /// Where it begins.
+        from: ReadFrom,
+        /// Where it ends at the latest.
+        until: u64,
+        /// About how many bytes.
+        max_bytes: u32,
+    },
+}
+
+/// Works on requests until there are no more; each is answered on `events`.
+pub async fn answer(mailbox: Mailbox, mut requests: mpsc::Receiver<Request>, events: mpsc::Sender<Upward>) {
+    let lanes = Arc::new(Semaphore::new(AT_ONCE));
+    let mut work = JoinSet::new();
+    while let Some(request) = requests.recv().await {
+        let Ok(lane) = Arc::clone(&lanes).acquire_owned().await else {
+            break;
+        };
+        while work.try_join_next().is_some() {}
+        let (mailbox, events) = (mailbox.clone(), events.clone());
+        work.spawn(async move {
+            let _lane = lane;
+            let answered = tokio::task::spawn_blocking(move || carry_out(&mailbox, request)).await;
+            match answered {
+                Ok(answer) => {
+                    let _nobody_listens = events.send(answer).await;
+                }
+                Err(error) => tracing::error!(%error, "a request to the mailbox has panicked and is not answered"),
+            }
+        });
+    }
+    while work.join_next().await.is_some() {}
+}
+
+fn carry_out(mailbox: &Mailbox, request: Request) -> Upward {
+    match request {
+        Request::Prepare {
+            ticket,
+            job_id,
+            node_count,
+        } => Upward::Prepared {
+            ticket,
+            error: mailbox
+                .prepare(&job_id, node_count)
+                .err()
+                .map(|error| error.to_string()),
+        },
+        Request::Read {
+            ticket,
+            place,
+            from,
+            until,
+            max_bytes,
+        } => {
+            let part = read(mailbox, &place, from, until, max_bytes.clamp(1, MAX_PART) as usize);
+            let (part, error) = match part {
+                Ok(part) => (part, None),
+                Err((at, error)) => (Part::nothing_at(at, false), Some(error)),
+            };
+            Upward::Part {
+                ticket,
+                offset: part.offset,
+                next: part.next,
+                done: part.done,
+                error,
+                data: part.data,
+            }
+        }
+    }
+}
+
+/// Whole lines of an outbox.
+struct Part {
+    offset: u64,
+    next: u64,
+    done: bool,
+    data: Bytes,
+}
+
+impl Part {
+    fn nothing_at(offset: u64, done: bool) -> Self {
+        Self {
+            offset,
+            next: offset,
+            done,
+            data: Bytes::new(),
+        }
+    }
+}
+
+/// Reads whole lines before `until`. What is no record is left out; the data then ends before it, so that every byte's
+/// place is known.
+fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes: usize) -> Result<Part, (u64, String)> {
+    let start = match from {
+        ReadFrom::Offset(offset) => offset,
+        ReadFrom::AfterSeq(seq) => offset_after(mailbox, place, seq, until).map_err(|error| (0, error))?,
+    };
+    let mut tail = Tail::outbox(mailbox, place.clone(), start);
+    // What cannot be read now is not history yet, and whoever follows the file will hear of it.
+    tail.set_patience(Duration::MAX);
+    while tail.offset() < until {
+        let wanted = usize::try_from(until - tail.offset())
+            .unwrap_or(max_bytes)
+            .min(max_bytes);
+        let at = tail.offset();
+        match tail
+            .step(wanted, Instant::now())
+            .map_err(|error| (at, error.to_string()))?
+        {
+            TailStep::Lines { offset, data } => return Ok(lines_before(until, offset, data)),
+            TailStep::Skipped { .. } | TailStep::Reopened => {}
+            TailStep::Missing => {
+                return Err((
+                    at,
+                    format!("there is no outbox of {place}, neither in the outbox nor in the archive"),
+                ));
+            }
+            TailStep::Nothing | TailStep::Ended { .. } | TailStep::Shrunk { .. } => break,
+        }
+    }
+    Ok(Part::nothing_at(tail.offset(), true))
+}
+
+/// Cuts off the lines that end beyond `until`.
+fn lines_before(until: u64, offset: u64, mut data: Bytes) -> Part {
+    let room = usize::try_from(until.saturating_sub(offset)).unwrap_or(usize::MAX);
+    if let Some(before) = data.get(..room) {
+        data.truncate(memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1));
+    }
+    let next = offset + data.len() as u64;
+    let done = next >= until || data.is_empty();
+    // A part is kept by others for a while; a cut must not keep the whole of what was read.
+    if data.len() < room / 2 {
+        data = BytesMut::from(data.as_ref()).freeze();
+    }
+    Part {
+        offset,
+        next,
+        done,
+        data,
+    }
+}
+
+/// Where the first record after `seq` starts.
+fn offset_after(mailbox: &Mailbox, place: &Place, seq: Seq, until: u64) -> Result<u64, String> {
+    let Some((file, path)) = open(mailbox, place)? else {
+        return Err(format!(
+            "there is no outbox of {place}, neither in the outbox nor in the archive"
+        ));
+    };
+    let trouble = |error: std::io::Error| {
+        format!(
+            "the record after {seq} could not be looked for in {}: {error}",
+            path.display()
+        )
+    };
+    let size = file.metadata().map_err(trouble)?.len();
+    seek::find_after_seq(&file, size.min(until), seq).map_err(trouble)
+}
+
+/// The outbox wherever it is; twice, since it may be renamed between looking and opening.
+fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(File, PathBuf)>, String> {
+    for _ in 0..2 {
+        let path = match mailbox.locate(place).map_err(|error| error.to_string())? {
+            Located::Outbox => mailbox.outbox(place),
+            Located::Archive => mailbox.archive(place),
+            Located::Nowhere => return Ok(None),
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(&path, flags, Mode::empty()) {
+            Ok(file) => return Ok(Some((file.into(), path))),
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(format!("{} could not be opened: {error}", path.display())),
+        }
+    }
+    Ok(None)
+}

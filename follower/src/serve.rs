@@ -1,0 +1,195 @@
+//! The follower as a process: frames in on one descriptor, frames out on another, and an end that always comes: when the
+//! input ends, when nobody takes the output, or when nothing was heard for too long. So no follower is left behind on a
+//! login node.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use codeswarm_protocol::frame::{Downward, Upward};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{FollowerConfig, FollowerError};
+use crate::lines::write_all;
+use crate::wire::{Decoder, Encoder, WireError};
+use crate::{Follower, spawn};
+
+/// How long what was taken may still be finished after the input has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Bytes that are gathered before a write, where that many are ready.
+const GATHERED: usize = 256 * 1024;
+
+/// Why a follower's process could not begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] FollowerError),
+    /// The system gives no thread, no timer, no second descriptor.
+    #[error("the system refuses what a follower needs: {0}")]
+    System(#[source] io::Error),
+    /// The input is no stream of frames.
+    #[error("the frames on standard input do not read: {0}")]
+    Input(#[from] WireError),
+    /// The input could not be read.
+    #[error("standard input could not be read: {0}")]
+    Read(#[source] io::Error),
+}
+
+/// Why a follower's process ended as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The input has ended.
+    InputEnded,
+    /// Nothing was heard for the whole of the ping timeout, or nothing could be done about what was heard.
+    Silence,
+    /// Nobody takes the output any more.
+    OutputClosed,
+}
+
+/// Follows a mailbox for whoever speaks on `input` and listens on `output`, until one of them is gone.
+///
+/// # Errors
+/// It cannot start, or what comes in is not frames.
+pub fn serve(config: FollowerConfig, silence: Duration, input: OwnedFd, output: OwnedFd) -> Result<Ending, ServeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::System)?;
+    let ending = runtime.block_on(converse(config, silence, input, output));
+    // A look that hangs in a filesystem must not keep the process.
+    runtime.shutdown_background();
+    ending
+}
+
+async fn converse(
+    config: FollowerConfig,
+    silence: Duration,
+    input: OwnedFd,
+    output: OwnedFd,
+) -> Result<Ending, ServeError> {
+    let Follower {
+        commands,
+        events,
+        mut task,
+    } = spawn(config)?;
+    let handle = Handle::current();
+    let heard = in_a_thread("frames-in", move || hear(&input, silence, &commands, &handle))?;
+    let said = in_a_thread("frames-out", move || say(&output, events))?;
+    let ending = tokio::select! {
+        heard = heard => heard.unwrap_or(Err(ServeError::System(io::Error::other("the reading thread has panicked")))),
+        _ = said => Ok(Ending::OutputClosed),
+        _ = &mut task => Ok(Ending::OutputClosed),
+    };
+    if !task.is_finished() && tokio::time::timeout(LAST_WORDS, task).await.is_err() {
+        tracing::warn!("what was begun could not be finished in {LAST_WORDS:?}; ending without it");
+    }
+    ending
+}
+
+/// Runs `work` in a named thread; its result comes through the channel.
+fn in_a_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<oneshot::Receiver<T>, ServeError> {
+    let (done, result) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let _nobody_waits = done.send(work());
+        })
+        .map_err(ServeError::System)?;
+    Ok(result)
+}
+
+/// Reads commands until the input ends or is silent.
+fn hear(
+    input: &OwnedFd,
+    silence: Duration,
+    commands: &mpsc::Sender<Downward>,
+    runtime: &Handle,
+) -> Result<Ending, ServeError> {
+    let mut decoder = Decoder::<Downward>::bare();
+    let mut buffer = BytesMut::new();
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        if !readable(input, silence).map_err(ServeError::Read)? {
+            return Ok(Ending::Silence);
+        }
+        let count = match rustix::io::read(input, block.as_mut_slice()) {
+            Ok(0) if decoder.at_a_border(&buffer) => return Ok(Ending::InputEnded),
+            Ok(0) => {
+                tracing::warn!("the input ended inside a frame, which is dropped");
+                return Ok(Ending::InputEnded);
+            }
+            Ok(count) => count,
+            Err(Errno::INTR | Errno::AGAIN) => continue,
+            Err(error) => return Err(ServeError::Read(error.into())),
+        };
+        buffer.extend_from_slice(block.get(..count).unwrap_or_default());
+        while let Some(command) = decoder.decode(&mut buffer)? {
+            let taken = runtime.block_on(async { tokio::time::timeout(silence, commands.send(command)).await });
+            match taken {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(Ending::OutputClosed),
+                Err(_) => {
+                    tracing::error!(
+                        "no command was taken for {silence:?}: the mailbox's filesystem or the reader of our output stands still"
+                    );
+                    return Ok(Ending::Silence);
+                }
+            }
+        }
+        if buffer.is_empty() {
+            // The bodies that were cut from it keep what they need.
+            buffer = BytesMut::new();
+        }
+    }
+}
+
+/// Waits for input; false after `silence` without any.
+fn readable(input: &OwnedFd, silence: Duration) -> io::Result<bool> {
+    let timeout = Timespec::try_from(silence).map_err(io::Error::other)?;
+    loop {
+        match poll(&mut [PollFd::new(input, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Writes events until there are no more, or nobody reads them.
+fn say(output: &OwnedFd, mut events: mpsc::Receiver<Upward>) {
+    let mut encoder = Encoder::new();
+    let mut out = BytesMut::new();
+    Encoder::greet(&mut out);
+    while let Some(event) = events.blocking_recv() {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            if let Err(error) = encoder.encode(&event, &mut out) {
+                tracing::error!(%error, "an event could not be sent and is dropped");
+            }
+            next = if out.len() < GATHERED {
+                events.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        if let Err(error) = write_all(output.as_fd(), &out) {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                tracing::error!(%error, "standard output could not be written");
+            }
+            return;
+        }
+        out.clear();
+        if out.capacity() > 4 * GATHERED {
+            out = BytesMut::new();
+        }
+    }
+}

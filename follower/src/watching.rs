@@ -1,0 +1,189 @@
+//! Following outboxes: carries out what [`crate::turns`] decides. One task owns all of it; looks at files run beside it,
+//! where they may block.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use codeswarm_mailbox::{Mailbox, Outcome, Tail, TailError, TailStep, Wakes};
+use codeswarm_protocol::frame::Upward;
+use codeswarm_protocol::ids::Place;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::turns::{Finding, Look, Turns, WatchNumber, Yield};
+
+/// What the watching is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Follow this outbox from a byte on.
+    Watch(Place, u64),
+    /// No longer.
+    Unwatch(Place),
+    /// It is about to move.
+    Hint(Place),
+}
+
+/// All outboxes that are followed.
+pub struct Watching {
+    mailbox: Mailbox,
+    wakes: Wakes,
+    turns: Turns,
+    /// Those that are not being looked at.
+    tails: HashMap<Place, Tail>,
+    looks: JoinSet<Done>,
+    lanes: usize,
+    chunk_bytes: usize,
+    /// Said, and not yet taken by the consumer. No look begins while it holds `lanes` events, so a slow consumer stops
+    /// the reading and the files keep what it has not taken.
+    unsent: VecDeque<Upward>,
+    /// To be looked at again although nothing may move; the schedule was told once.
+    doubtful: HashSet<Place>,
+}
+
+/// A look that has come back, with the tail that made it.
+struct Done {
+    place: Place,
+    number: WatchNumber,
+    tail: Tail,
+    look: Look,
+    took: Duration,
+}
+
+impl Watching {
+    /// Nothing watched yet. `lanes` looks at once, each of about `chunk_bytes` at most.
+    pub fn new(mailbox: Mailbox, wakes: Wakes, lanes: usize, chunk_bytes: usize) -> Self {
+        Self {
+            mailbox,
+            wakes,
+            turns: Turns::new(lanes),
+            tails: HashMap::new(),
+            looks: JoinSet::new(),
+            lanes,
+            chunk_bytes,
+            unsent: VecDeque::new(),
+            doubtful: HashSet::new(),
+        }
+    }
+
+    /// Follows until there are no more orders or nobody takes the events.
+    ///
+    /// # Errors
+    /// A look has panicked, so an outbox would no longer be followed.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        events: mpsc::Sender<Upward>,
+    ) -> Result<(), JoinError> {
+        loop {
+            self.begin_looks();
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return Ok(()),
+                },
+                place = self.wakes.next() => self.turns.wake(&place),
+                Some(done) = self.looks.join_next(), if !self.looks.is_empty() => self.looked(done?),
+                room = events.reserve(), if !self.unsent.is_empty() => match (room, self.unsent.pop_front()) {
+                    (Ok(room), Some(event)) => room.send(event),
+                    _ => return Ok(()),
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Watch(place, offset) => {
+                self.tails
+                    .insert(place.clone(), Tail::outbox(&self.mailbox, place.clone(), offset));
+                self.turns.watch(place.clone());
+                self.wakes.add(place);
+            }
+            Order::Unwatch(place) => {
+                self.tails.remove(&place);
+                self.turns.unwatch(&place);
+                self.wakes.remove(&place);
+                self.doubtful.remove(&place);
+            }
+            Order::Hint(place) => self.wakes.hint(&place),
+        }
+    }
+
+    fn begin_looks(&mut self) {
+        while self.unsent.len() < self.lanes {
+            let Some((place, number)) = self.turns.next() else {
+                return;
+            };
+            let Some(mut tail) = self.tails.remove(&place) else {
+                tracing::error!(%place, "an outbox is watched and has no reader; it is no longer followed");
+                self.obey(Order::Unwatch(place));
+                continue;
+            };
+            let bytes = self.chunk_bytes;
+            self.looks.spawn_blocking(move || {
+                let begun = Instant::now();
+                let look = look(&mut tail, bytes, begun);
+                Done {
+                    place,
+                    number,
+                    tail,
+                    look,
+                    took: begun.elapsed(),
+                }
+            });
+        }
+    }
+
+    fn looked(&mut self, done: Done) {
+        let Some(looked) = self.turns.looked(&done.place, done.number, done.look) else {
+            return;
+        };
+        self.unsent.extend(looked.say);
+        let outcome = match looked.found {
+            Yield::News => Outcome::Data,
+            Yield::Nothing => Outcome::Nothing,
+            Yield::Doubt => Outcome::Doubt,
+        };
+        self.wakes.looked(&done.place, outcome, done.took);
+        if looked.found != Yield::Doubt {
+            self.doubtful.remove(&done.place);
+        } else if self.doubtful.insert(done.place.clone()) {
+            // The look may have been an event's, after which the schedule would leave the file alone for long.
+            self.wakes.hint(&done.place);
+        }
+        self.tails.insert(done.place, done.tail);
+    }
+}
+
+fn look(tail: &mut Tail, bytes: usize, now: Instant) -> Look {
+    let finding = match tail.step(bytes, now) {
+        Ok(step) => finding(step),
+        Err(error) => Finding::Failed {
+            error: what_to_do(&error),
+        },
+    };
+    Look {
+        more: tail.has_more() && !matches!(finding, Finding::Failed { .. }),
+        in_doubt: tail.in_doubt(),
+        finding,
+    }
+}
+
+fn finding(step: TailStep) -> Finding {
+    match step {
+        TailStep::Lines { offset, data } => Finding::Lines { offset, data },
+        TailStep::Skipped { offset, length, head } => Finding::Skipped { offset, length, head },
+        // Its worker's first look, or the router's `Prepare`, will make it.
+        TailStep::Nothing | TailStep::Missing => Finding::Nothing,
+        TailStep::Ended { offset } => Finding::Ended { offset },
+        TailStep::Reopened => Finding::Reopened,
+        TailStep::Shrunk { offset, was } => Finding::Shrunk { offset, was },
+    }
+}
+
+fn what_to_do(error: &TailError) -> String {
+    match error {
+        TailError::Later { .. } => format!("{error}; it is tried again"),
+        TailError::Refused(_) => error.to_string(),
+    }
+}
