@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use codeswarm_mailbox::Mailbox;
-use codeswarm_mailbox::layout::Access;
+use codeswarm_mailbox::{Access, FilesystemKind, Mailbox};
 
 use crate::assignment::Assignment;
 use crate::error::{WorkerError, exit};
@@ -70,7 +69,7 @@ fn work(args: &Args) -> Result<&'static str, WorkerError> {
     if let Some(restarts) = &assignment.restarts {
         tracing::info!(restarts, "Slurm has restarted this job");
     }
-    let prepared = prepare(&assignment, args.shared_with_group)?;
+    let shared_with_group = args.shared_with_group;
     if let Err(error) = codeswarm_agents::adopt_orphans() {
         tracing::warn!(%error, "orphans of the agent cannot be adopted; some may outlive it");
     }
@@ -82,7 +81,7 @@ fn work(args: &Args) -> Result<&'static str, WorkerError> {
             what: "a runtime",
             source,
         })?;
-    let ended = runtime.block_on(run::run(prepared));
+    let ended = runtime.block_on(run::run(move || prepare(&assignment, shared_with_group)));
     // A thread that hangs in a filesystem that does not answer must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended
@@ -103,6 +102,10 @@ fn prepare(assignment: &Assignment, shared_with_group: bool) -> Result<Prepared,
     let cwd = node::working_directory(&mailbox, &place, launch.agents_md_content.as_deref())?;
     mailbox.make_folder(&mailbox.session_dir(&place))?;
     let home = Home::make(&std::env::temp_dir(), &place)?;
+    if FilesystemKind::of(home.path()).is_ok_and(FilesystemKind::is_network) {
+        tracing::warn!(home = %home.path().display(), "the agent's home is on a shared filesystem; set TMPDIR to a disk of this node");
+    }
+    let inbox_length = std::fs::metadata(mailbox.inbox(&place)).map_or(0, |inbox| inbox.len());
     Ok(Prepared {
         mailbox,
         place,
@@ -111,5 +114,6 @@ fn prepare(assignment: &Assignment, shared_with_group: bool) -> Result<Prepared,
         home,
         outbox,
         recovered,
+        inbox_length,
     })
 }

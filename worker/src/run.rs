@@ -35,12 +35,18 @@ pub struct Prepared {
     pub outbox: LineFile,
     /// What the outbox told.
     pub recovered: Recovered,
+    /// How long the inbox was, in bytes.
+    pub inbox_length: u64,
 }
+
+/// How long preparing may still take once the worker is told to end.
+const PREPARING_GRACE: Duration = Duration::from_secs(5);
 
 struct Worker {
     core: Core,
     outbox: Outbox,
     agent: Agent,
+    home: Home,
     inbox: InboxReader,
     signals: Signals,
     heartbeat: Heartbeat,
@@ -55,51 +61,80 @@ struct Worker {
     finished: Option<&'static str>,
 }
 
-/// Runs a worker to its end and answers with the reason in its `worker_exit`.
-pub async fn run(prepared: Prepared) -> Result<&'static str, WorkerError> {
-    let Prepared {
-        mailbox,
-        place,
-        launch,
-        cwd,
-        home,
-        outbox,
-        recovered,
-    } = prepared;
-    let settings = Settings::of(&launch);
-    let epoch = Epoch(recovered.last_epoch.0 + 1);
-    let keep = mailbox.session_dir(&place);
-    let mut worker = Worker {
-        signals: Signals::listen()?,
-        outbox: Outbox::start(outbox, place.clone(), epoch, recovered.last_seq)?,
-        inbox: InboxReader::start(&mailbox, &place)?,
-        agent: Agent::new(launch.agent, cwd, home.path().to_owned(), keep),
-        heartbeat: Heartbeat::every(Duration::from_secs(launch.worker.heartbeat_seconds)),
-        identity: node::identity(),
-        grace: settings.shutdown_grace,
-        core: Core::new(settings),
-        started: Instant::now(),
-        end_by: None,
-        finished: None,
-        epoch,
-        mailbox,
-        place,
+/// Runs a worker to its end and answers with the reason in its `worker_exit`. Signals are heard from the beginning;
+/// `prepare` may wait for the disk meanwhile.
+pub async fn run(
+    prepare: impl FnOnce() -> Result<Prepared, WorkerError> + Send + 'static,
+) -> Result<&'static str, WorkerError> {
+    let mut signals = Signals::listen()?;
+    let mut preparing = tokio::task::spawn_blocking(prepare);
+    let mut told_to_end = None;
+    let prepared = tokio::select! {
+        prepared = &mut preparing => prepared,
+        reason = signals.next() => {
+            told_to_end = Some(reason);
+            match tokio::time::timeout(PREPARING_GRACE, preparing).await {
+                Ok(prepared) => prepared,
+                Err(_) => {
+                    tracing::warn!(reason, "told to end before the worker had begun");
+                    return Ok(reason);
+                }
+            }
+        }
     };
-    tracing::info!(place = %worker.place, epoch = epoch.0, seq = recovered.last_seq.0, "the worker begins");
-    let inbox_length = std::fs::metadata(worker.mailbox.inbox(&worker.place)).map_or(0, |inbox| inbox.len());
-    worker.step(Input::Started {
-        identity: worker.identity.clone(),
-        recovered,
-        inbox_length,
-    });
+    let prepared = prepared.map_err(|_| WorkerError::Fault("preparing the worker failed"))??;
+    let mut worker = Worker::begin(prepared, signals)?;
+    if let Some(reason) = told_to_end {
+        worker.step(Input::Terminate(reason));
+    }
     let reason = worker.work().await?;
     worker.end().await?;
-    home.remove();
     tracing::info!(reason, "the worker has ended in order");
     Ok(reason)
 }
 
 impl Worker {
+    /// Starts reading, writing and the agent. Needs a Tokio runtime.
+    fn begin(prepared: Prepared, signals: Signals) -> Result<Self, WorkerError> {
+        let Prepared {
+            mailbox,
+            place,
+            launch,
+            cwd,
+            home,
+            outbox,
+            recovered,
+            inbox_length,
+        } = prepared;
+        let settings = Settings::of(&launch);
+        let epoch = Epoch(recovered.last_epoch.0 + 1);
+        let keep = mailbox.session_dir(&place);
+        tracing::info!(%place, epoch = epoch.0, seq = recovered.last_seq.0, "the worker begins");
+        let mut worker = Self {
+            signals,
+            outbox: Outbox::start(outbox, place.clone(), epoch, recovered.last_seq)?,
+            inbox: InboxReader::start(&mailbox, &place)?,
+            agent: Agent::new(launch.agent, cwd, home.path().to_owned(), keep),
+            home,
+            heartbeat: Heartbeat::every(Duration::from_secs(launch.worker.heartbeat_seconds)),
+            identity: node::identity(),
+            grace: settings.shutdown_grace,
+            core: Core::new(settings),
+            started: Instant::now(),
+            end_by: None,
+            finished: None,
+            epoch,
+            mailbox,
+            place,
+        };
+        worker.step(Input::Started {
+            identity: worker.identity.clone(),
+            recovered,
+            inbox_length,
+        });
+        Ok(worker)
+    }
+
     async fn work(&mut self) -> Result<&'static str, WorkerError> {
         loop {
             self.outbox.write();
@@ -183,6 +218,7 @@ impl Worker {
         let Self {
             outbox,
             mut agent,
+            home,
             inbox,
             mailbox,
             place,
@@ -193,9 +229,11 @@ impl Worker {
         agent.kill();
         drop(inbox);
         tokio::select! {
-            archived = outbox.archive(&mailbox, &place) => archived,
-            () = at(end_by) => Err(WorkerError::GraceOver(grace.as_secs())),
+            archived = outbox.archive(&mailbox, &place) => archived?,
+            () = at(end_by) => return Err(WorkerError::GraceOver(grace.as_secs())),
         }
+        home.remove();
+        Ok(())
     }
 }
 

@@ -52,9 +52,10 @@ impl Core {
                 };
                 self.record(word, None);
             }
-            AgentEvent::TurnStarted { .. } => {
+            AgentEvent::TurnStarted { turn_id } => {
                 if let Some(turn) = &mut self.turn {
                     turn.running = true;
+                    turn.turn_id = turn_id;
                 }
                 self.send_steering();
             }

@@ -100,7 +100,7 @@ impl Core {
             (None, None) => return,
         };
         let started = Word::TurnStarted {
-            turn_id: None,
+            turn_id: self.turn.as_ref().and_then(|turn| turn.turn_id.clone()),
             steered_into: Some(into.clone()),
         };
         self.record(started, Some(injection.clone()));

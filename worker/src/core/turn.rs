@@ -15,6 +15,8 @@ pub struct Turn {
     pub injection: InjectionId,
     /// When.
     pub since: Now,
+    /// The agent's own name for it.
+    pub turn_id: Option<String>,
     /// Whether the agent has said that it began.
     pub running: bool,
     /// When it is ended for taking too long.
@@ -123,6 +125,7 @@ impl Core {
         self.turn = Some(Turn {
             injection: prompt.injection,
             since: now,
+            turn_id: None,
             running: false,
             deadline: now + self.settings.turn_timeout,
             ending: None,

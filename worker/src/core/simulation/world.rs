@@ -394,6 +394,8 @@ impl World {
             _ => self.now + Duration::from_millis(self.rng.next() % 3000),
         };
         self.input(Input::Tick);
+        let due = self.process.as_ref().and_then(|process| process.core.deadline());
+        assert!(due.is_none_or(|due| due > self.now), "what was due is still due");
     }
 
     fn input(&mut self, input: Input) {

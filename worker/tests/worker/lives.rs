@@ -1,12 +1,10 @@
-//! The real worker binary with the echo agent, over a mailbox in a temporary folder.
+//! A worker's lives: turns, deaths, signals, restarts.
 
-mod support;
-
+use crate::support::{Node, about, ends, story};
 use codeswarm_protocol::record::Word;
 use codeswarm_protocol::turn::{ErrorClass, TurnStatus};
 use codeswarm_protocol::{Epoch, InjectionId};
 use serde_json::json;
-use support::{Node, about, ends, story};
 
 #[test]
 fn a_prompt_becomes_a_turn() {

@@ -1,7 +1,7 @@
 //! A mailbox in a temporary folder, and real workers in it.
-#![expect(clippy::unwrap_used, reason = "only tests use this, and clippy does not know that of a module")]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,7 +22,10 @@ pub struct Node {
 }
 
 /// A worker's process; killed when the test is over.
-pub struct Worker(Child);
+pub struct Worker {
+    process: Child,
+    log: PathBuf,
+}
 
 impl Node {
     pub fn new() -> Self {
@@ -56,20 +59,26 @@ impl Node {
             .env("SLURM_PROCID", "0")
             .env("CODESWARM_ROOT", self.mailbox.root())
             .env("TMPDIR", self.temporary())
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .env("RUST_LOG", "warn");
         command
     }
 
     pub fn start(&self) -> Worker {
-        Worker(self.command().spawn().unwrap())
+        self.spawn(self.command())
+    }
+
+    pub fn spawn(&self, mut command: Command) -> Worker {
+        let log = self.folder.path().join("log");
+        let to_log = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(to_log);
+        Worker {
+            process: command.spawn().unwrap(),
+            log,
+        }
     }
 
     /// Appends a line to the inbox as the follower would.
     pub fn append(&self, line: &str) {
-        use std::io::Write;
         let mut inbox = fs::OpenOptions::new()
             .append(true)
             .open(self.mailbox.inbox(&self.place))
@@ -83,14 +92,19 @@ impl Node {
 
     /// Every whole record so far, wherever the outbox is. Their numbers must have no gap at any moment.
     pub fn records(&self) -> Vec<WorkerRecord> {
-        let text = fs::read(self.mailbox.outbox(&self.place))
+        let outbox = || fs::read(self.mailbox.outbox(&self.place));
+        // It may be renamed between two looks, either way.
+        let text = outbox()
             .or_else(|_| fs::read(self.mailbox.archive(&self.place)))
+            .or_else(|_| outbox())
             .unwrap();
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let records: Vec<WorkerRecord> = text[..whole]
-            .split_inclusive(|byte| *byte == b'\n')
-            .map(|line| serde_json::from_slice(line).unwrap_or_else(|error| panic!("{error}: {line:?}")))
-            .collect();
+        // A line that a life has left unfinished is no record; it is ended by the next life.
+        let lines = || text[..whole].split_inclusive(|byte| *byte == b'\n');
+        let records: Vec<WorkerRecord> = lines().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let lives = records.last().map_or(0, |record| record.epoch.0);
+        let torn = u32::try_from(lines().count() - records.len()).unwrap();
+        assert!(torn < lives.max(1), "{torn} lines of {lives} lives are no records");
         for (at, record) in records.iter().enumerate() {
             assert_eq!(record.seq.0, u64::try_from(at + 1).unwrap(), "{record:?}");
         }
@@ -128,29 +142,29 @@ fn exists(path: &Path) -> bool {
 
 impl Worker {
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     pub fn pid(&self) -> u32 {
-        self.0.id()
+        self.process.id()
+    }
+
+    /// What this worker and those before it in this place have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
     }
 
     /// Waits for its end and answers with its status, its standard output and its log.
     pub fn end(mut self) -> (ExitStatus, String, String) {
         let since = Instant::now();
-        while self.0.try_wait().unwrap().is_none() {
+        while self.process.try_wait().unwrap().is_none() {
             assert!(since.elapsed() < PATIENCE, "the worker does not end");
             std::thread::sleep(Duration::from_millis(10));
         }
-        let read = |pipe: Option<&mut dyn std::io::Read>| {
-            let mut text = String::new();
-            pipe.unwrap().read_to_string(&mut text).unwrap();
-            text
-        };
-        let out = read(self.0.stdout.as_mut().map(|pipe| pipe as &mut dyn std::io::Read));
-        let log = read(self.0.stderr.as_mut().map(|pipe| pipe as &mut dyn std::io::Read));
-        (self.0.wait().unwrap(), out, log)
+        let mut out = String::new();
+        self.process.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        (self.process.wait().unwrap(), out, self.log())
     }
 
     /// Ends it in order; it must exit 0 and have printed nothing.
@@ -170,8 +184,8 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         // A test that failed leaves nothing behind; one that ended has nothing to kill.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
