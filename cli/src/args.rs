@@ -66,6 +66,23 @@ impl Options {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// One that talks to a router.
+    #[command(flatten)]
+    Client(Client),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions(Completions),
+    /// Run the router: JSON lines on standard input and output, logs on standard error
+    #[command(after_help = ROUTER)]
+    Router(codeswarm_router::command::Args),
+    /// Run one node's worker, as a job's task does
+    #[command(after_help = WORKER)]
+    Worker(codeswarm_worker::command::Args),
+}
+
+/// The commands that talk to a router.
+#[derive(Debug, Subcommand)]
+pub enum Client {
     /// Launch a swarm, give every node a prompt, stream the answers, end the swarm
     #[command(after_help = RUN)]
     Run(Run),
@@ -99,15 +116,12 @@ pub enum Command {
     /// End the router in the background; swarms go on
     #[command(after_help = SHUTDOWN)]
     Shutdown(Common),
-    /// Print a completion script for a shell
-    #[command(after_help = COMPLETIONS)]
-    Completions(Completions),
 }
 
-impl Command {
-    /// The options of a command that talks to the router.
-    pub fn options(&self) -> Option<&Options> {
-        Some(match self {
+impl Client {
+    /// The common options.
+    pub fn options(&self) -> &Options {
+        match self {
             Self::Run(args) => &args.options,
             Self::Launch(args) => &args.options,
             Self::List(args) | Self::Ping(args) | Self::Shutdown(args) => &args.options,
@@ -117,8 +131,7 @@ impl Command {
             Self::Interrupt(args) => &args.options,
             Self::Approve(args) => &args.options,
             Self::Terminate(args) => &args.options,
-            Self::Completions(_) => return None,
-        })
+        }
     }
 }
 
@@ -394,6 +407,16 @@ Examples:
   codeswarm completions bash > ~/.local/share/bash-completion/completions/codeswarm
   codeswarm completions zsh  > \"${fpath[1]}/_codeswarm\"
   codeswarm completions fish > ~/.config/fish/completions/codeswarm.fish";
+
+const ROUTER: &str = "\
+Examples:
+  codeswarm router --config configs/local.json < commands.jsonl
+  codeswarm router --config configs/hpcfund.json --daemon";
+
+const WORKER: &str = "\
+Examples:
+  codeswarm worker                                   in a Slurm job: its place comes from the environment
+  codeswarm worker --root DIR --job-id 7 --node-id 0";
 
 /// `KEY=VALUE`; a value that is JSON (a number, `true`, a list) is taken as such, anything else as text.
 fn key_value(text: &str) -> Result<(String, serde_json::Value), String> {

@@ -13,7 +13,7 @@ use codeswarm_protocol::command::{Command as Asked, SwarmStatus};
 use codeswarm_protocol::event::{NodeStatus, RouterWord, SwarmState};
 use codeswarm_protocol::{NodeId, Position, SwarmId};
 
-use crate::args::{Command, Options};
+use crate::args::{Client, Options};
 use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -23,25 +23,20 @@ use crate::session::{Answer, Session};
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Carries out a client command; `options` stood before it.
-pub async fn run(command: Command, options: Options) -> Result<Exit, Failure> {
+pub async fn run(command: Client, options: Options) -> Result<Exit, Failure> {
     let session = |mine: Options| Session::open(mine.over(options));
     match command {
-        Command::Run(args) => launch::run(session(args.options.clone())?, args).await,
-        Command::Launch(args) => launch::launch(session(args.options.clone())?, args).await,
-        Command::List(args) => look::list(session(args.options)?).await,
-        Command::Status(args) => look::status(session(args.options)?, args.swarm_id).await,
-        Command::Inject(args) => inject::inject(session(args.options.clone())?, args).await,
-        Command::Attach(args) => attach::attach(session(args.options.clone())?, args).await,
-        Command::Interrupt(args) => control::interrupt(session(args.options.clone())?, args).await,
-        Command::Approve(args) => control::approve(session(args.options.clone())?, args).await,
-        Command::Terminate(args) => control::terminate(session(args.options.clone())?, args).await,
-        Command::Ping(args) => router::ping(session(args.options)?).await,
-        Command::Shutdown(args) => router::shutdown(session(args.options)?).await,
-        Command::Completions(_) => Err(Failure::new(
-            Exit::Internal,
-            "this command does not talk to a router",
-            "",
-        )),
+        Client::Run(args) => launch::run(session(args.options.clone())?, args).await,
+        Client::Launch(args) => launch::launch(session(args.options.clone())?, args).await,
+        Client::List(args) => look::list(session(args.options)?).await,
+        Client::Status(args) => look::status(session(args.options)?, args.swarm_id).await,
+        Client::Inject(args) => inject::inject(session(args.options.clone())?, args).await,
+        Client::Attach(args) => attach::attach(session(args.options.clone())?, args).await,
+        Client::Interrupt(args) => control::interrupt(session(args.options.clone())?, args).await,
+        Client::Approve(args) => control::approve(session(args.options.clone())?, args).await,
+        Client::Terminate(args) => control::terminate(session(args.options.clone())?, args).await,
+        Client::Ping(args) => router::ping(session(args.options)?).await,
+        Client::Shutdown(args) => router::shutdown(session(args.options)?).await,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod exit;
 pub mod failure;
 pub mod follow;
 mod output;
+mod part;
 mod progress;
 mod prompt;
 mod rejection;
@@ -30,34 +31,37 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{Cli, Client, Command, Options};
 use exit::Exit;
 use failure::Failure;
 
 /// The whole program: reads the command line, does what it says, and tells how it ended.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let json = cli.options.json || cli.command.options().is_some_and(|options| options.json);
-    match carry_out(cli) {
+    match cli.command {
+        Command::Client(command) => {
+            let json = cli.options.json || command.options().json;
+            told(client(command, cli.options), json)
+        }
+        Command::Completions(args) => told(completions::print(args.shell), false),
+        Command::Router(args) => part::router(args, cli.options),
+        Command::Worker(args) => codeswarm_worker::command::run(&args),
+    }
+}
+
+fn client(command: Client, options: Options) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Failure::new(Exit::Internal, format!("the system gives no event queue: {error}"), ""))?;
+    runtime.block_on(commands::run(command, options))
+}
+
+fn told(ended: Result<Exit, Failure>, json: bool) -> ExitCode {
+    match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
             report(&failure, json);
             failure.exit.into()
-        }
-    }
-}
-
-fn carry_out(cli: Cli) -> Result<Exit, Failure> {
-    match cli.command {
-        Command::Completions(args) => completions::print(args.shell),
-        command => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(|error| {
-                    Failure::new(Exit::Internal, format!("the system gives no event queue: {error}"), "")
-                })?;
-            runtime.block_on(commands::run(command, cli.options))
         }
     }
 }

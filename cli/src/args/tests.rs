@@ -11,7 +11,6 @@ fn the_definition_is_sound_and_every_command_teaches() {
     cli.clone().debug_assert();
     cli.build();
     for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
-        let delegated = ["router", "worker", "follower"].contains(&command.get_name());
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         assert!(
             delegated || help.contains("Examples:"),
@@ -74,7 +73,7 @@ fn options_stand_before_or_behind_the_command() {
         "codeswarm list --config c.json --json",
     ] {
         let cli = parse(line).unwrap();
-        let Command::List(list) = cli.command else { panic!() };
+        let Command::Client(Client::List(list)) = cli.command else { panic!() };
         let options = list.options.over(cli.options);
         assert_eq!((options.config, options.json), (Some("c.json".into()), true), "{line}");
     }

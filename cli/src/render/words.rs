@@ -205,7 +205,7 @@ pub fn worker(colours: Colours, word: &Word, swarm: Option<&SwarmId>, node: Node
             Look::Bad,
             &format!("the worker reports: {}", one_line(message, 400)),
         ),
-        Word::WorkerExit { reason, .. } if reason != "shutdown" => painted(
+        Word::WorkerExit { reason, .. } if !matches!(reason.as_str(), "shutdown" | "sigterm") => painted(
             colours,
             Look::Dim,
             &format!("the worker ended: {}", one_line(reason, 200)),
