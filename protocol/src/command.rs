@@ -225,7 +225,7 @@ pub struct Subscribe {
 pub enum Since {
     /// The same place for every node; 0 is the very beginning.
     Everywhere(Position),
-    /// By `<job_id>_<node_id>` or, for one swarm, by `<node_id>`; nodes not named start at the beginning.
+    /// By `<job_id>_<node_id>` or, for one swarm, by `<node_id>`; nodes not named are followed from now on.
     ByNode(std::collections::BTreeMap<String, Position>),
 }
 
@@ -366,6 +366,9 @@ fn check_envelope(fields: &Map<String, Value>) -> Result<(), Rejection> {
 fn command(name: &str, fields: Map<String, Value>) -> Result<Command, Rejection> {
     if name != "swarm_launch" {
         field::<NodeSelector>(&fields, "nodes")?;
+    } else if fields.get("agents_bundle").is_some_and(|bundle| !bundle.is_null()) {
+        let instead = "is not known here; agents_md_content takes the text of AGENTS.md";
+        return Err(Rejection::field(RejectionCode::BadField, "agents_bundle", instead));
     }
     Ok(match name {
         "swarm_launch" => Command::SwarmLaunch(take(fields)?),

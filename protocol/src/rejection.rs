@@ -35,6 +35,8 @@ pub enum RejectionCode {
     Provider,
     /// The launch failed.
     LaunchFailed,
+    /// The node's inbox could not be written; nothing was delivered.
+    NotDelivered,
     /// Too much is waiting; try again when some of it is done.
     Overloaded,
     /// The router could not store the command; nothing was done.

@@ -10,6 +10,8 @@ use codeswarm_protocol::{InjectionId, Place, Position};
 pub struct Behind {
     /// Everything after this place, if it follows the whole node.
     pub all: Option<Position>,
+    /// Everything after this place that belongs to no injection, if it hears how the swarm is.
+    pub lifecycle: Option<Position>,
     /// Of these injections, everything after these places.
     pub only: BTreeMap<InjectionId, Position>,
     /// Up to here the stream was read back.
@@ -32,6 +34,7 @@ impl Behind {
     pub fn new(at: Position) -> Self {
         Self {
             all: None,
+            lifecycle: None,
             only: BTreeMap::new(),
             at,
             offset: None,
@@ -49,6 +52,7 @@ impl Behind {
     /// Whether the client lacks the event at `position`.
     pub fn lacks(&self, position: Position, injection_id: Option<&str>) -> bool {
         self.all.is_some_and(|from| position > from)
+            || (injection_id.is_none() && self.lifecycle.is_some_and(|from| position > from))
             || injection_id.is_some_and(|id| {
                 self.only
                     .iter()

@@ -32,8 +32,8 @@ pub struct Client {
     pub swarms: HashSet<SwarmId>,
     /// It hears how these swarms are.
     pub told_of: HashSet<SwarmId>,
-    /// Swarms whose end it asked for and has not heard of.
-    pub awaits_end: BTreeSet<SwarmId>,
+    /// Swarms whose end it asked for and has not heard of, and under which name it asked.
+    pub awaits_end: BTreeMap<SwarmId, Option<RequestId>>,
     /// Injections that it caused, and their nodes.
     pub own: HashMap<InjectionId, Place>,
     /// Of these, the ones whose end it has not heard.
@@ -72,11 +72,19 @@ impl Client {
     }
 
     pub(super) fn wants(&self, event: &Heard<'_>) -> bool {
-        self.wants_all(event.swarm_id) || event.injection_id.is_some_and(|id| self.owns(id))
+        self.wants_all(event.swarm_id)
+            || match event.injection_id {
+                Some(id) => self.owns(id),
+                None => self.is_told_of(event.swarm_id),
+            }
     }
 
     fn owns(&self, injection_id: &str) -> bool {
         self.own.contains_key(injection_id)
+    }
+
+    fn is_told_of(&self, swarm_id: Option<&SwarmId>) -> bool {
+        swarm_id.is_some_and(|id| self.told_of.contains(id))
     }
 
     pub(super) fn follows_swarm(&self, swarm_id: &SwarmId) -> bool {
@@ -103,6 +111,7 @@ impl Client {
         if self.wants_all(swarm_id) {
             behind.all = Some(before);
         }
+        behind.lifecycle = self.is_told_of(swarm_id).then_some(before);
         behind.only = self.own_at(place).map(|id| (id, before)).collect();
         self.behind.insert(place.clone(), behind);
     }

@@ -49,13 +49,13 @@ impl Core {
             None => String::new(),
         };
         if let Some(known) = known {
-            return self.repeat(asker, &fingerprint, known, context);
+            return self.repeat(asker, &fingerprint, &command, known, context);
         }
         match command {
             Command::SwarmLaunch(launch) => self.launch(asker, launch, fingerprint, context)?,
             Command::Inject(inject) => self.inject(asker, inject, fingerprint, context)?,
-            Command::Interrupt(interrupt) => self.interrupt(asker, &interrupt, context)?,
-            Command::ApproveExecution(approval) => self.approve(asker, &approval, context)?,
+            Command::Interrupt(interrupt) => self.interrupt(asker, &interrupt, fingerprint, context)?,
+            Command::ApproveExecution(approval) => self.approve(asker, &approval, fingerprint, context)?,
             Command::SwarmList(_) => self.list(asker, context),
             Command::SwarmStatus(StatusCommand { swarm_id }) => self.answer_status(asker, &swarm_id, context)?,
             Command::SwarmTerminate(terminate) => self.terminate(asker, &terminate.swarm_id, context)?,
@@ -92,6 +92,7 @@ impl Core {
         &mut self,
         asker: &Asker,
         fingerprint: &str,
+        command: &Command,
         known: KnownRequest,
         context: &mut Context<'_>,
     ) -> Result<(), Rejection> {
@@ -101,6 +102,20 @@ impl Core {
                 "request_id",
                 "was used for another command; a new command needs a new one",
             ));
+        }
+        // What was said about a running turn then must not reach another turn now.
+        match command {
+            Command::Interrupt(interrupt) => {
+                for place in self.target_places(&interrupt.target)? {
+                    let event = self.about(&place, RouterWord::InterruptAck {}, context);
+                    answer(asker, event, context);
+                }
+            }
+            Command::ApproveExecution(approval) => {
+                let call_id = approval.call_id.clone();
+                answer(asker, context.event(RouterWord::ApprovalAck { call_id }), context);
+            }
+            _ => {}
         }
         if let Some(swarm) = known.swarm_id.as_ref().and_then(|id| self.swarms.get(id)) {
             let mut event = swarm.event(launched(swarm), context.at.wall);
@@ -144,17 +159,30 @@ impl Core {
         Ok(())
     }
 
-    fn interrupt(&mut self, asker: &Asker, interrupt: &Interrupt, context: &mut Context<'_>) -> Result<(), Rejection> {
-        for place in self.target_places(&interrupt.target)? {
+    fn interrupt(
+        &mut self,
+        asker: &Asker,
+        interrupt: &Interrupt,
+        fingerprint: String,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        let places = self.target_places(&interrupt.target)?;
+        self.remember(
+            asker,
+            KnownRequest {
+                fingerprint,
+                swarm_id: None,
+                injections: Vec::new(),
+            },
+            context,
+        );
+        for place in places {
             let current = self.nodes.get(&place).and_then(|node| node.current.clone());
             let injection_id = interrupt.injection_id.clone().or(current);
             if let Some(id) = &injection_id
                 && self.withdraw_undelivered(id, context)
             {
-                let mut event = context.event(RouterWord::InterruptAck {});
-                event.swarm_id = self.jobs.get(&place.job_id).cloned();
-                event.job_id = Some(place.job_id.clone());
-                event.node_id = Some(place.node_id);
+                let mut event = self.about(&place, RouterWord::InterruptAck {}, context);
                 event.injection_id = Some(id.clone());
                 answer(asker, event, context);
                 continue;
@@ -168,6 +196,7 @@ impl Core {
         &mut self,
         asker: &Asker,
         approval: &ApproveExecution,
+        fingerprint: String,
         context: &mut Context<'_>,
     ) -> Result<(), Rejection> {
         let decision = approval.decision()?;
@@ -178,7 +207,20 @@ impl Core {
                 "has 1 to 1024 bytes",
             ));
         }
-        for place in self.target_places(&approval.target)? {
+        let places = match (&approval.target.nodes, approval.target.node_id) {
+            (None, None) => self.askers_of(&approval.target, &approval.call_id)?,
+            _ => self.target_places(&approval.target)?,
+        };
+        self.remember(
+            asker,
+            KnownRequest {
+                fingerprint,
+                swarm_id: None,
+                injections: Vec::new(),
+            },
+            context,
+        );
+        for place in places {
             let control = Control::Approval {
                 call_id: approval.call_id.clone(),
                 decision,
@@ -186,6 +228,35 @@ impl Core {
             self.control(asker, &place, control, context);
         }
         Ok(())
+    }
+
+    /// The nodes of a swarm or job whose agents wait for this answer.
+    fn askers_of(&self, target: &Target, call_id: &str) -> Result<Vec<Place>, Rejection> {
+        let swarm = self.target_swarm(target)?;
+        let asks = |place: &Place| {
+            self.nodes
+                .get(place)
+                .is_some_and(|node| node.approvals.contains(call_id))
+        };
+        let places: Vec<Place> = self.places(&swarm.swarm_id).into_iter().filter(asks).collect();
+        if places.is_empty() {
+            let shown: String = call_id.chars().take(64).collect();
+            return Err(Rejection::field(
+                RejectionCode::BadField,
+                "call_id",
+                format!("no agent of swarm {} waits for an answer to {shown:?}", swarm.swarm_id),
+            ));
+        }
+        Ok(places)
+    }
+
+    /// An event about a node that does not stand in its stream: an answer.
+    pub(super) fn about(&self, place: &Place, word: RouterWord, context: &Context<'_>) -> RouterEvent {
+        let mut event = context.event(word);
+        event.swarm_id = self.jobs.get(&place.job_id).cloned();
+        event.job_id = Some(place.job_id.clone());
+        event.node_id = Some(place.node_id);
+        event
     }
 
     fn control(&mut self, asker: &Asker, place: &Place, control: Control, context: &mut Context<'_>) {

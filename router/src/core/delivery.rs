@@ -209,10 +209,7 @@ impl Core {
                     Control::Interrupt { injection_id } => (RouterWord::InterruptAck {}, injection_id),
                     Control::Approval { call_id, .. } => (RouterWord::ApprovalAck { call_id }, None),
                 };
-                let mut event = context.event(word);
-                event.swarm_id = self.jobs.get(&place.job_id).cloned();
-                event.job_id = Some(place.job_id.clone());
-                event.node_id = Some(place.node_id);
+                let mut event = self.about(&place, word, context);
                 event.injection_id = injection_id;
                 answer(&Asker { client, request_id }, event, context);
             }
@@ -249,7 +246,7 @@ impl Core {
                 if let Some(node) = self.nodes.get_mut(&place) {
                     node.line.pop_front();
                 }
-                let rejection = Rejection::new(RejectionCode::Provider, format!("not delivered: {error}"));
+                let rejection = Rejection::new(RejectionCode::NotDelivered, format!("not delivered: {error}"));
                 reject(&Asker { client, request_id }, rejection, context);
             }
         }

@@ -115,6 +115,8 @@ pub enum Effect {
         client: ClientId,
         /// Which.
         swarm_id: SwarmId,
+        /// The command that asked for the swarm's end.
+        request_id: Option<RequestId>,
     },
     /// Ask the follower.
     Follower(Downward),

@@ -70,6 +70,7 @@ impl Core {
         context.effects.push(Effect::FollowSwarm {
             client: asker.client,
             swarm_id: swarm.swarm_id.clone(),
+            request_id: None,
         });
         context.tell(Whom::Swarm(swarm.swarm_id.clone()), event);
         let injections = match &swarm.system_prompt {

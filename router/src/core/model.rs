@@ -1,6 +1,6 @@
 //! What the core knows of a swarm, a node and an injection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +84,8 @@ pub struct Node {
     /// When it was written.
     #[serde(skip)]
     pub last_event_at: Option<Timestamp>,
+    /// Questions of its agent that are not answered.
+    pub approvals: BTreeSet<String>,
     /// Whether its worker's last record was read.
     pub exit_said: bool,
     /// The requests of the injections that ended last, for the words that follow an end.
@@ -117,6 +119,7 @@ impl Default for Node {
             error: None,
             last_event: None,
             last_event_at: None,
+            approvals: BTreeSet::new(),
             exit_said: false,
             recent: VecDeque::new(),
             open: 0,

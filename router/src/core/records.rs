@@ -54,10 +54,11 @@ impl Core {
                 node.last_event = Some(head.kind.clone().into_owned());
             }
             node.last_event_at = Timestamp::try_from(head.timestamp.clone().into_owned()).ok();
-            if changes_something(&head.kind)
-                && let Ok(record) = serde_json::from_slice::<WorkerRecord>(line)
-            {
-                self.apply(place, record, context);
+            if changes_something(&head.kind) {
+                match serde_json::from_slice::<WorkerRecord>(line) {
+                    Ok(record) => self.apply(place, record, context),
+                    Err(_) => self.apply_unreadable(place, head, context),
+                }
             }
         }
         Passage::Next(Position::at(head.seq))
@@ -86,6 +87,7 @@ impl Core {
                 node.state = NodeState::Starting;
                 (node.host, node.pid, node.pid_started) = (Some(host), Some(pid), pid_started);
                 (node.current, node.exit_said) = (None, false);
+                node.approvals.clear();
                 let known = ProviderCommand::Known {
                     place: place.clone(),
                     pid,
@@ -140,6 +142,8 @@ impl Core {
                     self.end_injection(&id, context);
                 }
             }
+            Word::ApprovalRequired { call_id, .. } => drop(node.approvals.insert(call_id)),
+            Word::ApprovalResolved { call_id, .. } => drop(node.approvals.remove(&call_id)),
             Word::WorkerError { message } => node.error = Some(message),
             Word::WorkerExit { .. } => {
                 node.exit_said = true;
@@ -148,6 +152,23 @@ impl Core {
             _ => return,
         }
         self.save_node(place, context);
+    }
+
+    /// A record of a newer worker, say, with a word that is not known here: an end is an end all the same.
+    fn apply_unreadable(&mut self, place: &Place, head: &RecordHead<'_>, context: &mut Context<'_>) {
+        if !matches!(&*head.kind, "turn_complete" | "inject_failed") {
+            return;
+        }
+        if let Some(id) = head.injection_id.as_deref().and_then(|id| InjectionId::new(id).ok()) {
+            self.end_injection(&id, context);
+            if let Some(node) = self.nodes.get_mut(place)
+                && node.state == NodeState::Busy
+                && node.current.is_none()
+            {
+                node.state = NodeState::Idle;
+            }
+            self.save_node(place, context);
+        }
     }
 
     fn started(&mut self, id: &InjectionId, context: &mut Context<'_>) {
@@ -184,6 +205,8 @@ fn changes_something(kind: &str) -> bool {
         "worker_start"
             | "agent_ready"
             | "agent_exit"
+            | "approval_required"
+            | "approval_resolved"
             | "turn_started"
             | "turn_complete"
             | "inject_failed"

@@ -34,6 +34,7 @@ impl Core {
         context.effects.push(Effect::FollowSwarm {
             client: asker.client,
             swarm_id: swarm_id.clone(),
+            request_id: asker.request_id.clone(),
         });
         if let Some(mut event) = self.swarm_event(swarm_id, context.at) {
             event.request_id.clone_from(&asker.request_id);

@@ -626,7 +626,11 @@ impl Server {
                     let node = self.node_now(place);
                     self.audience.follow(client, injection_id, &node, from);
                 }
-                Effect::FollowSwarm { client, swarm_id } => {
+                Effect::FollowSwarm {
+                    client,
+                    swarm_id,
+                    request_id,
+                } => {
                     let ending = self
                         .core
                         .swarm(&swarm_id)
@@ -634,7 +638,7 @@ impl Server {
                     if let Some(client) = self.audience.client(client) {
                         client.told_of.insert(swarm_id.clone());
                         if ending {
-                            client.awaits_end.insert(swarm_id);
+                            client.awaits_end.insert(swarm_id, request_id);
                         }
                     }
                 }
@@ -680,11 +684,19 @@ impl Server {
     }
 
     pub(super) fn tell_client(&mut self, id: ClientId, event: &RouterEvent) {
-        self.outputs.event(id, self.audience.spelling(id), event);
-        if let (RouterWord::SwarmTerminated { .. }, Some(swarm_id), Some(client)) =
-            (&event.word, &event.swarm_id, self.audience.client(id))
-        {
-            client.awaits_end.remove(swarm_id);
+        let spelling = self.audience.spelling(id);
+        let asked_for = match (&event.word, &event.swarm_id, self.audience.client(id)) {
+            (RouterWord::SwarmTerminated { .. }, Some(swarm_id), Some(client)) => client.awaits_end.remove(swarm_id),
+            _ => None,
+        };
+        match asked_for.flatten() {
+            // The end is told under the name of the command that asked for it, to the client that did.
+            Some(request_id) => {
+                let mut event = event.clone();
+                event.request_id = Some(request_id);
+                self.outputs.event(id, spelling, &event);
+            }
+            None => self.outputs.event(id, spelling, event),
         }
     }
 }

@@ -26,7 +26,10 @@ pub(super) fn nodes_of(core: &Core, wanted: &Subscribe) -> Result<Vec<(NodeNow, 
     let mut nodes = Vec::new();
     for swarm_id in swarms {
         for place in core.places(swarm_id) {
-            let since = wanted.since.as_ref().map(|since| position_in(since, &place, one_swarm));
+            let since = wanted
+                .since
+                .as_ref()
+                .and_then(|since| position_in(since, &place, one_swarm));
             let end = core.stream_end(&place).0;
             nodes.push((
                 NodeNow {
@@ -41,9 +44,9 @@ pub(super) fn nodes_of(core: &Core, wanted: &Subscribe) -> Result<Vec<(NodeNow, 
     Ok(nodes)
 }
 
-fn position_in(since: &Since, place: &Place, one_swarm: bool) -> Position {
+fn position_in(since: &Since, place: &Place, one_swarm: bool) -> Option<Position> {
     match since {
-        Since::Everywhere(position) => *position,
+        Since::Everywhere(position) => Some(*position),
         Since::ByNode(positions) => {
             let named = |(name, position): (&String, &Position)| {
                 let same = if one_swarm && !name.contains('_') {
@@ -54,7 +57,7 @@ fn position_in(since: &Since, place: &Place, one_swarm: bool) -> Position {
                 };
                 same.then_some(*position)
             };
-            positions.iter().find_map(named).unwrap_or(Position::START)
+            positions.iter().find_map(named)
         }
     }
 }
