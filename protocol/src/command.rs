@@ -225,7 +225,8 @@ pub struct Subscribe {
 pub enum Since {
     /// The same place for every node; 0 is the very beginning.
     Everywhere(Position),
-    /// By `<job_id>_<node_id>` or, for one swarm, by `<node_id>`; nodes not named are followed from now on.
+    /// By `<job_id>_<node_id>` or, for one swarm, by `<node_id>`; nodes not named start at the
+    /// beginning where one swarm is meant, and from now on where all are.
     ByNode(std::collections::BTreeMap<String, Position>),
 }
 

@@ -57,7 +57,8 @@ fn position_in(since: &Since, place: &Place, one_swarm: bool) -> Option<Position
                 };
                 same.then_some(*position)
             };
-            positions.iter().find_map(named)
+            let unnamed = one_swarm.then_some(Position::START);
+            positions.iter().find_map(named).or(unnamed)
         }
     }
 }
