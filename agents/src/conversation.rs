@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use crate::driver::{AgentCommand, AgentEvent, Driver, Effect, Now};
+use crate::driver::{AgentCommand, AgentEvent, Driver, Effect, Now, answer_after_end};
 use crate::keeper::Keeper;
 use crate::launch::{self, Launch};
 use crate::process::{Happening, Process};
@@ -60,9 +60,14 @@ pub async fn run(spec: SessionSpec, line: Line) {
 
 /// Tells that no session comes up; prompts that were sent already end as failed.
 async fn refuse(mut line: Line, message: String, may_restart: bool) {
+    let class = if may_restart {
+        ErrorClass::AgentDied
+    } else {
+        ErrorClass::Config
+    };
     line.commands.close();
     while let Some(command) = line.commands.recv().await {
-        if let Some(event) = crate::driver::answer_after_end(command, &message)
+        if let Some(event) = answer_after_end(command, class, &message)
             && line.events.send(event).await.is_err()
         {
             return;

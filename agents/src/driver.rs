@@ -165,11 +165,11 @@ pub trait Driver: Send {
 }
 
 /// What is answered to a command that comes when the session is over: a prompt ends as failed, nothing is lost silently.
-pub fn answer_after_end(command: AgentCommand, why: &str) -> Option<AgentEvent> {
+pub fn answer_after_end(command: AgentCommand, class: ErrorClass, why: &str) -> Option<AgentEvent> {
     match command {
         AgentCommand::RunTurn { .. } => Some(AgentEvent::TurnEnded {
             status: TurnStatus::Failed,
-            error: Some(TurnError::new(ErrorClass::AgentDied, why)),
+            error: Some(TurnError::new(class, why)),
             usage: None,
         }),
         AgentCommand::Steer { token, .. } => Some(AgentEvent::Steered {

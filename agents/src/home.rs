@@ -96,10 +96,13 @@ fn copy_longer(from: &Path, to: &Path) -> Result<(), HomeError> {
 }
 
 /// Copies a file of the home to the same relative path under `keep`, and syncs it. Only what was added since the last
-/// time is written, when the copy is the beginning of the file.
+/// time is written, when the copy is the beginning of the file. A file that is not there (yet) is nothing to keep.
 pub fn keep_file(home: &Path, file: &Path, keep: &Path) -> Result<(), HomeError> {
     let home = home.canonicalize().map_err(failed("find", home))?;
-    let found = file.canonicalize().map_err(failed("find", file))?;
+    let found = match file.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(failed("find", file))?,
+    };
     let relative = found.strip_prefix(&home).map_err(|_| {
         failed("keep", file)(io::Error::new(
             io::ErrorKind::InvalidInput,

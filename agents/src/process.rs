@@ -67,7 +67,8 @@ impl Process {
             .argv
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .envs(&plan.environment)
@@ -77,8 +78,8 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
+            .kill_on_drop(true);
+        let mut child = tree::start(|| command.spawn())?;
         let lost = || io::Error::other("the process has no pipe");
         let pid = child.id().ok_or_else(lost)?;
         let tree = Tree::of(pid, mark).ok_or_else(lost)?;

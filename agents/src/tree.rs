@@ -7,6 +7,8 @@
 //!
 //! The look into `/proc` is Linux's; elsewhere (where workers do not run) the process group is all that is ended.
 
+use std::sync::{Mutex, PoisonError};
+
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The variable that marks an agent's processes; its value is new for each session.
@@ -25,6 +27,16 @@ pub fn adopt_orphans() -> std::io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn reap_orphans(_root: u32) {}
+
+/// Held while a tree is looked for and killed, and while an agent is started: a process that was forked and does not run its
+/// own program yet has no mark, and would be taken for an orphan.
+static GATE: Mutex<()> = Mutex::new(());
+
+/// Starts a process while no tree is being killed.
+pub(crate) fn start<T>(spawn: impl FnOnce() -> T) -> T {
+    let _gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    spawn()
+}
 
 /// The tree under one agent's process.
 #[derive(Debug)]
@@ -76,6 +88,7 @@ impl Tree {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::collections::BTreeSet;
+    use std::sync::PoisonError;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
     use std::{fs, io, thread};
@@ -85,7 +98,7 @@ mod linux {
         waitid, waitpid,
     };
 
-    use super::{MARK, Tree};
+    use super::{GATE, MARK, Tree};
 
     /// Whether this process has taken over the orphans of its agents.
     static ADOPTING: AtomicBool = AtomicBool::new(false);
@@ -240,6 +253,7 @@ mod linux {
                 if round > 0 {
                     thread::sleep(PAUSE);
                 }
+                let _gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
                 let members = self.members();
                 living = members
                     .iter()

@@ -354,7 +354,10 @@ impl Driver for EchoDriver {
 
     fn command(&mut self, command: AgentCommand, now: Now) -> Vec<Effect> {
         if let Some(why) = &self.gone {
-            return answer_after_end(command, why).map(Effect::Tell).into_iter().collect();
+            return answer_after_end(command, ErrorClass::AgentDied, why)
+                .map(Effect::Tell)
+                .into_iter()
+                .collect();
         }
         let mut effects = Vec::new();
         match command {
@@ -419,7 +422,7 @@ impl Driver for EchoDriver {
         };
         self.end_turn(status, error, now, &mut effects);
         for prompt in std::mem::take(&mut self.waiting) {
-            let answer = answer_after_end(AgentCommand::RunTurn { prompt }, why);
+            let answer = answer_after_end(AgentCommand::RunTurn { prompt }, ErrorClass::AgentDied, why);
             effects.extend(answer.map(Effect::Tell));
         }
         effects

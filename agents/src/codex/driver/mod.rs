@@ -1,4 +1,7 @@
-//! The state machine of a session with Codex.
+//! The state machine of a session with Codex: what each message and command leads to. [`opening`] and [`turns`] hold the steps.
+
+mod opening;
+mod turns;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -7,29 +10,23 @@ use codeswarm_protocol::launch::AgentSpec;
 use codeswarm_protocol::record::Word;
 use codeswarm_protocol::turn::{CallStatus, ErrorClass, TurnError, TurnStatus};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::approvals::{Approvals, Question};
-use super::handshake::{self, Opened, ResumeRefusal, ThreadSettings};
+use super::handshake::{self, ThreadSettings};
 use super::items::Item;
-use super::notification::{ItemNews, Notification, TurnNews, TurnState};
+use super::notification::{ItemNews, Notification, TurnState};
 use super::requests::{Asked, Requests};
-use super::turn::{Ended, Interrupt, Turn};
+use super::turn::Turn;
 use super::usage::Meter;
-use super::wire::{self, Message, OVERLOADED, RpcError};
+use super::wire::{self, Message, RpcError};
 use crate::driver::{AgentCommand, AgentEvent, Death, Driver, Effect, Now, answer_after_end};
-
-/// Codex takes no longer prompt; it counts characters.
-pub const LONGEST_PROMPT: usize = 1_048_576;
 
 /// How long a turn may take to end once it is interrupted.
 const INTERRUPT: Duration = Duration::from_secs(10);
 
 /// A refused interrupt is asked for again after this time: a turn that is about to begin cannot be interrupted yet.
 const INTERRUPT_AGAIN: Duration = Duration::from_millis(100);
-
-/// How long the commands of an interrupted turn may take to end.
-const COMMANDS: Duration = Duration::from_secs(5);
 
 /// How long any answer may take that no other time is given for.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -96,12 +93,6 @@ struct TurnStarted {
     turn: TurnState,
 }
 
-#[derive(Deserialize)]
-struct Terminated {
-    #[serde(default)]
-    terminated: bool,
-}
-
 impl CodexDriver {
     /// A session that is about to begin.
     pub fn new(settings: CodexSettings) -> Self {
@@ -135,291 +126,6 @@ impl CodexDriver {
             may_restart,
         }
     }
-
-    // Opening.
-
-    fn answered_opening(&mut self, asked: &Asked, outcome: Result<&str, RpcError>, now: Now) -> Vec<Effect> {
-        match (asked, outcome) {
-            (Asked::Initialize, Ok(_)) => self.initialized(now),
-            (Asked::Login, Ok(_)) => vec![self.open_thread(now)],
-            (_, Ok(result)) => self.opened(result, *asked == Asked::ResumeThread, now),
-            (Asked::ResumeThread, Err(error)) => match ResumeRefusal::of(&error) {
-                ResumeRefusal::Later => {
-                    vec![self.end(
-                        format!("codex cannot go on with its thread yet: {}", error.message),
-                        true,
-                    )]
-                }
-                ResumeRefusal::Gone => {
-                    let thread = self.resume.take().unwrap_or_default();
-                    self.early.push(format!(
-                        "the earlier conversation {thread} cannot be gone on with, so a new one begins: {}",
-                        error.message
-                    ));
-                    vec![self.open_thread(now)]
-                }
-            },
-            (_, Err(error)) => {
-                let reason = format!("codex refused {}: {}", asked.method(), error.message);
-                vec![self.end(reason, error.code == OVERLOADED)]
-            }
-        }
-    }
-
-    fn initialized(&mut self, now: Now) -> Vec<Effect> {
-        self.phase = Phase::Opening;
-        let mut effects = vec![Effect::Write(wire::notification("initialized"))];
-        effects.push(match self.api_key.take() {
-            Some(key) => self
-                .requests
-                .send(Asked::Login, &handshake::login(&key), self.start_timeout, now),
-            None => self.open_thread(now),
-        });
-        effects
-    }
-
-    fn open_thread(&mut self, now: Now) -> Effect {
-        let (asked, params) = match &self.resume {
-            Some(thread_id) => (Asked::ResumeThread, self.thread.resume(thread_id)),
-            None => (Asked::StartThread, self.thread.start()),
-        };
-        self.requests.send(asked, &params, self.start_timeout, now)
-    }
-
-    fn opened(&mut self, result: &str, resumed: bool, now: Now) -> Vec<Effect> {
-        let opened: Opened = match serde_json::from_str(result) {
-            Ok(opened) => opened,
-            Err(error) => {
-                let reason = format!("this codex speaks another protocol than version 0.169: {error}");
-                return vec![self.end(reason, false)];
-            }
-        };
-        if let Err(difference) = self.thread.check(&opened) {
-            return vec![self.end(difference, false)];
-        }
-        if !resumed {
-            self.meter.new_thread();
-        }
-        self.file = opened.thread.path;
-        self.phase = Phase::Open;
-        self.thread_id = Some(opened.thread.id.clone());
-        let mut effects = vec![Effect::Tell(AgentEvent::Ready {
-            thread_id: opened.thread.id,
-            resumed,
-            agent_version: opened.thread.cli_version,
-            model: opened.model,
-            cwd: opened.cwd.unwrap_or_default(),
-        })];
-        for message in std::mem::take(&mut self.early) {
-            effects.push(said(Word::Notice { message }));
-        }
-        effects.extend(self.begin_next(now));
-        effects
-    }
-
-    // Turns.
-
-    fn begin_next(&mut self, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        while self.turn.is_none()
-            && self.phase == Phase::Open
-            && let Some(thread_id) = self.thread_id.clone()
-            && let Some(prompt) = self.waiting.pop_front()
-        {
-            let length = prompt.chars().count();
-            if length > LONGEST_PROMPT {
-                let message = format!("the prompt has {length} characters; codex takes {LONGEST_PROMPT} at most");
-                effects.push(ended(
-                    TurnStatus::Failed,
-                    Some(TurnError::new(ErrorClass::BadRequest, message)),
-                ));
-                continue;
-            }
-            self.meter.begin();
-            self.turn = Some(Turn::default());
-            let params = json!({"threadId": thread_id, "input": text_input(&prompt)});
-            effects.push(self.requests.send(Asked::StartTurn, &params, ANSWER, now));
-        }
-        effects
-    }
-
-    /// Codex has told its name for the turn.
-    fn named(&mut self, turn_id: String, now: Now) -> Vec<Effect> {
-        let Some(turn) = self.turn.as_mut().filter(|turn| turn.id.is_none()) else {
-            return Vec::new();
-        };
-        turn.id = Some(turn_id.clone());
-        let steers = std::mem::take(&mut turn.steers);
-        let mut effects = vec![Effect::Tell(AgentEvent::TurnStarted { turn_id: Some(turn_id) })];
-        for (token, prompt) in steers {
-            effects.extend(self.steer(token, prompt, now));
-        }
-        effects.extend(self.send_interrupt(now));
-        effects
-    }
-
-    fn turn_refused(&mut self, error: &RpcError, now: Now) -> Vec<Effect> {
-        let class = if error.code == OVERLOADED {
-            ErrorClass::Overloaded
-        } else {
-            ErrorClass::BadRequest
-        };
-        let message = format!("codex refused the turn: {}", error.message);
-        let mut effects = Vec::new();
-        for (token, _) in self
-            .turn
-            .as_mut()
-            .map(|turn| std::mem::take(&mut turn.steers))
-            .unwrap_or_default()
-        {
-            effects.push(steered(token, Some("no turn is running".into())));
-        }
-        effects.extend(self.finish(TurnStatus::Failed, Some(TurnError::new(class, message)), now));
-        effects
-    }
-
-    fn turn_completed(&mut self, news: &TurnNews, now: Now) -> Vec<Effect> {
-        let Some(turn) = self
-            .turn
-            .as_mut()
-            .filter(|turn| turn.is(&news.turn.id) && turn.ended.is_none())
-        else {
-            return Vec::new();
-        };
-        let (status, error) = news.turn.end();
-        if status != TurnStatus::Interrupted || turn.commands.is_empty() {
-            return self.finish(status, error, now);
-        }
-        // Codex leaves the commands of an interrupted turn running; they are ended before the turn's end is told.
-        turn.ended = Some(Ended {
-            status,
-            error,
-            until: now + COMMANDS,
-        });
-        self.end_commands(now)
-    }
-
-    fn end_commands(&mut self, now: Now) -> Vec<Effect> {
-        let Some(thread_id) = self.thread_id.clone() else {
-            return Vec::new();
-        };
-        let Some(turn) = &self.turn else {
-            return Vec::new();
-        };
-        let mut wishes = Vec::new();
-        for (call_id, terminal) in &turn.commands {
-            let Some(terminal) = terminal else {
-                // One that has no name can only be ended together with all others.
-                wishes = vec![(Asked::EndCommand(None), json!({"threadId": thread_id}))];
-                break;
-            };
-            let params = json!({"threadId": thread_id, "processId": terminal});
-            wishes.push((Asked::EndCommand(Some(call_id.clone())), params));
-        }
-        wishes
-            .into_iter()
-            .map(|(asked, params)| self.requests.send(asked, &params, COMMANDS, now))
-            .collect()
-    }
-
-    fn command_ended(&mut self, call_id: Option<&str>, outcome: Result<&str, RpcError>, now: Now) -> Vec<Effect> {
-        let ended = outcome.ok().and_then(|result| serde_json::from_str(result).ok());
-        let gone = matches!(ended, Some(Terminated { terminated: true })) || call_id.is_none();
-        if let Some(turn) = &mut self.turn
-            && let Some(call_id) = call_id
-            && !gone
-        {
-            // There is no such terminal any more: nothing will be told of it.
-            turn.commands.remove(call_id);
-        }
-        self.finish_if_quiet(now)
-    }
-
-    /// Tells the end of an interrupted turn when its commands have ended.
-    fn finish_if_quiet(&mut self, now: Now) -> Vec<Effect> {
-        match self.turn.as_mut() {
-            Some(turn) if turn.commands.is_empty() => match turn.ended.take() {
-                Some(ended) => self.finish(ended.status, ended.error, now),
-                None => Vec::new(),
-            },
-            _ => Vec::new(),
-        }
-    }
-
-    fn finish(&mut self, status: TurnStatus, error: Option<TurnError>, now: Now) -> Vec<Effect> {
-        self.turn = None;
-        let mut effects = self.approvals.close();
-        if let Some(file) = &self.file {
-            effects.push(Effect::Keep(file.into()));
-        }
-        effects.push(Effect::Tell(AgentEvent::TurnEnded {
-            status,
-            error,
-            usage: self.meter.turn(),
-        }));
-        effects.extend(self.begin_next(now));
-        effects
-    }
-
-    // What the worker asks.
-
-    fn steer(&mut self, token: u64, prompt: String, now: Now) -> Vec<Effect> {
-        let thread_id = self.thread_id.clone();
-        let turn = self.turn.as_mut().filter(|turn| turn.ended.is_none());
-        let (Some(thread_id), Some(turn)) = (thread_id, turn) else {
-            return vec![steered(token, Some("no turn is running".into()))];
-        };
-        let Some(turn_id) = turn.id.clone() else {
-            turn.steers.push((token, prompt));
-            return Vec::new();
-        };
-        if prompt.chars().count() > LONGEST_PROMPT {
-            let reason = format!("codex takes {LONGEST_PROMPT} characters at most");
-            return vec![steered(token, Some(reason))];
-        }
-        let params = json!({
-            "threadId": thread_id,
-            "input": text_input(&prompt),
-            "expectedTurnId": turn_id,
-        });
-        vec![self.requests.send(Asked::Steer(token), &params, ANSWER, now)]
-    }
-
-    fn interrupt(&mut self, now: Now) -> Vec<Effect> {
-        match &mut self.turn {
-            Some(turn) if turn.interrupt.is_none() => {
-                turn.interrupt = Some(Interrupt {
-                    until: now + INTERRUPT,
-                    send_at: Some(now),
-                });
-                self.send_interrupt(now)
-            }
-            Some(_) => Vec::new(),
-            None => match self.waiting.pop_front() {
-                Some(_) => vec![ended(TurnStatus::Interrupted, None)],
-                None => Vec::new(),
-            },
-        }
-    }
-
-    fn send_interrupt(&mut self, now: Now) -> Vec<Effect> {
-        let Some(thread_id) = self.thread_id.clone() else {
-            return Vec::new();
-        };
-        let Some(turn) = self.turn.as_mut().filter(|turn| turn.ended.is_none()) else {
-            return Vec::new();
-        };
-        let (Some(turn_id), Some(interrupt)) = (&turn.id, &mut turn.interrupt) else {
-            return Vec::new();
-        };
-        if interrupt.send_at.take_if(|at| *at <= now).is_none() {
-            return Vec::new();
-        }
-        let params = json!({"threadId": thread_id, "turnId": turn_id});
-        vec![self.requests.send(Asked::Interrupt, &params, INTERRUPT, now)]
-    }
-
-    // What Codex says.
 
     fn answered(&mut self, asked: Asked, outcome: Result<&str, RpcError>, now: Now) -> Vec<Effect> {
         match asked {
@@ -540,23 +246,6 @@ impl CodexDriver {
         let reason = format!("codex did not answer {} within {} s", asked.method(), waited.as_secs());
         vec![self.end(reason, true)]
     }
-
-    fn give_up_commands(&mut self, now: Now) -> Vec<Effect> {
-        let Some(turn) = &mut self.turn else {
-            return Vec::new();
-        };
-        let Some(ended) = turn.ended.take() else {
-            return Vec::new();
-        };
-        let names: Vec<_> = std::mem::take(&mut turn.commands).into_keys().collect();
-        let message = format!(
-            "these commands of the interrupted turn did not end, and may run on until the agent does: {}",
-            names.join(", ")
-        );
-        let mut effects = vec![said(Word::Notice { message })];
-        effects.extend(self.finish(ended.status, ended.error, now));
-        effects
-    }
 }
 
 impl Driver for CodexDriver {
@@ -571,7 +260,7 @@ impl Driver for CodexDriver {
 
     fn command(&mut self, command: AgentCommand, now: Now) -> Vec<Effect> {
         if self.phase == Phase::Gone {
-            return answer_after_end(command, "codex has ended")
+            return answer_after_end(command, ErrorClass::AgentDied, "codex has ended")
                 .map(Effect::Tell)
                 .into_iter()
                 .collect();
@@ -606,7 +295,9 @@ impl Driver for CodexDriver {
             ));
         };
         let mut effects = Vec::new();
+        // Not before the session is open: its first event is that it is.
         if self.raw_events
+            && self.thread_id.is_some()
             && let Ok(raw) = serde_json::from_slice(line)
         {
             effects.push(Effect::Tell(AgentEvent::Raw(raw)));
@@ -670,16 +361,16 @@ impl Driver for CodexDriver {
 
     fn gone(&mut self, death: &Death, _now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let refused_to_start = self.phase == Phase::Starting && death.code.is_some_and(|code| code != 0);
-        let why = death.to_string();
-        if refused_to_start && !self.stopping {
-            let words = death
-                .stderr_tail
-                .as_deref()
-                .and_then(|tail| tail.lines().last())
-                .unwrap_or("nothing");
+        let mut why = death.to_string();
+        let mut class = ErrorClass::AgentDied;
+        if self.phase == Phase::Starting && death.code.is_some_and(|code| code != 0) {
+            class = ErrorClass::Config;
+            why = format!(
+                "codex refused to start ({why}): {}",
+                reason_in(death.stderr_tail.as_deref())
+            );
             effects.push(Effect::End {
-                reason: format!("codex refused to start ({why}); its last words: {words}"),
+                reason: why.clone(),
                 may_restart: false,
             });
         }
@@ -690,24 +381,18 @@ impl Driver for CodexDriver {
                 effects.push(steered(token, None));
             }
         }
+        let how = |interrupted| match interrupted {
+            true => (TurnStatus::Interrupted, None),
+            false => (TurnStatus::Failed, Some(TurnError::new(class, why.clone()))),
+        };
         if let Some(turn) = self.turn.take() {
-            effects.extend(
-                turn.steers
-                    .into_iter()
-                    .map(|(token, _)| steered(token, Some(why.clone()))),
-            );
+            let refused = |(token, _)| steered(token, Some(why.clone()));
+            effects.extend(turn.steers.into_iter().map(refused));
             effects.extend(self.approvals.close());
-            if let Some(file) = &self.file {
-                effects.push(Effect::Keep(file.into()));
-            }
-            let asked_for = self.stopping || turn.interrupt.is_some();
+            effects.extend(self.file.as_ref().map(|file| Effect::Keep(file.into())));
             let (status, error) = match turn.ended {
                 Some(ended) => (ended.status, ended.error),
-                None if asked_for => (TurnStatus::Interrupted, None),
-                None => (
-                    TurnStatus::Failed,
-                    Some(TurnError::new(ErrorClass::AgentDied, why.clone())),
-                ),
+                None => how(self.stopping || turn.interrupt.is_some()),
             };
             effects.push(Effect::Tell(AgentEvent::TurnEnded {
                 status,
@@ -716,17 +401,18 @@ impl Driver for CodexDriver {
             }));
         }
         for _ in std::mem::take(&mut self.waiting) {
-            effects.push(if self.stopping {
-                ended(TurnStatus::Interrupted, None)
-            } else {
-                ended(
-                    TurnStatus::Failed,
-                    Some(TurnError::new(ErrorClass::AgentDied, why.clone())),
-                )
-            });
+            let (status, error) = how(self.stopping);
+            effects.push(ended(status, error));
         }
         effects
     }
+}
+
+/// The sentence in Codex's last words that says why it does not start; a stack backtrace may follow it.
+fn reason_in(stderr_tail: Option<&str>) -> &str {
+    let tail = stderr_tail.unwrap_or_default();
+    let error = tail.lines().rev().find(|line| line.starts_with("Error"));
+    error.or(tail.lines().last()).unwrap_or("it said nothing")
 }
 
 fn said(word: Word) -> Effect {
@@ -743,8 +429,4 @@ fn ended(status: TurnStatus, error: Option<TurnError>) -> Effect {
         error,
         usage: None,
     })
-}
-
-fn text_input(prompt: &str) -> Value {
-    json!([{"type": "text", "text": prompt}])
 }
