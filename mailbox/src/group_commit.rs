@@ -13,16 +13,15 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::append::{AppendError, LineFile};
 
-/// How long one write may take before it is reported as stalled.
-const STALLED_AFTER: Duration = Duration::from_secs(5);
-
-/// How a write is tried again: the first pause and the longest; each is twice the one before.
+/// How a write is tried again, and when one that does not return is told as trouble.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
-    /// The first pause.
+    /// The first pause; each is twice the one before.
     pub first: Duration,
-    /// The longest.
+    /// The longest pause.
     pub longest: Duration,
+    /// How long one write may take.
+    pub stalled_after: Duration,
 }
 
 impl Default for Retry {
@@ -30,6 +29,7 @@ impl Default for Retry {
         Self {
             first: Duration::from_millis(100),
             longest: Duration::from_secs(5),
+            stalled_after: Duration::from_secs(5),
         }
     }
 }
@@ -137,7 +137,7 @@ impl GroupCommit {
                 .spawn(move || write_until_closed(&shared, file, retry))
                 .map_err(|error| CommitError(format!("no thread could be started to write {name}: {error}").into()))?
         };
-        let stall_watch = tokio::spawn(tell_of_stalls(shared.clone(), name.into()));
+        let stall_watch = tokio::spawn(tell_of_stalls(shared.clone(), name.into(), retry.stalled_after));
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -298,22 +298,20 @@ fn write_with_retry(shared: &Shared, file: &mut LineFile, lines: &[u8], retry: R
 }
 
 /// Reports a write that hangs; the thread that hangs in it cannot.
-async fn tell_of_stalls(shared: Arc<Shared>, name: Arc<str>) {
+async fn tell_of_stalls(shared: Arc<Shared>, name: Arc<str>, stalled_after: Duration) {
     loop {
-        tokio::time::sleep(STALLED_AFTER).await;
-        let Some(since) = shared.lock().writing_since else {
+        tokio::time::sleep(stalled_after).await;
+        // Under the lock, so that this cannot come after the write's end has taken the trouble back.
+        let queue = shared.lock();
+        let Some(since) = queue.writing_since.filter(|since| since.elapsed() >= stalled_after) else {
             continue;
         };
-        if since.elapsed() < STALLED_AFTER {
-            continue;
-        }
         shared.troubles.send_if_modified(|trouble| {
             let silent = trouble.is_none();
             if silent {
-                let error = format!(
-                    "a write to {name} has not returned for {} s; its filesystem does not answer",
-                    since.elapsed().as_secs()
-                );
+                let seconds = since.elapsed().as_secs();
+                let error =
+                    format!("a write to {name} has not returned for {seconds} s; its filesystem does not answer");
                 *trouble = Some(Trouble {
                     error: error.into(),
                     since,

@@ -33,6 +33,7 @@
 
 pub mod append;
 pub mod archive;
+mod budget;
 pub mod cursor;
 pub mod error;
 pub mod filesystem;

@@ -2,16 +2,16 @@
 //!
 //! Pure: the clock is handed in. A file is *hot* after a hint or growth, *warm* as its looks stay empty, then *cold*. Looks
 //! that find nothing are capped a second, all files together; a look that brings data is work and costs nothing of the
-//! cap. Three fifths of the cap belong to the cold files, evenly spaced and in turn, so what hot files do never
-//! delays the quiet ones; hot and warm files share the rest, the hot first, and every third look to a warm one that is due.
+//! cap. As much of it as a round over the cold files needs, at most three fifths, is theirs, evenly spaced and in turn, so
+//! what hot files do never delays the quiet ones; hot and warm files share the rest, the hot first, and every third look
+//! to a warm one that is due.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// The cap counts over this long.
-const WINDOW: Duration = Duration::from_secs(1);
+use crate::budget::{Budget, Side};
 
 /// What the schedule keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,9 +73,18 @@ enum Lane {
     Cold,
 }
 
+impl Lane {
+    fn side(self) -> Side {
+        match self {
+            Self::Hot | Self::Warm => Side::Lively,
+            Self::Cold => Side::Cold,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
-    /// Tells an entry in a queue that is still meant from one that is not.
+    /// The entry in a queue that is meant; older ones are not.
     stamp: u64,
     lane: Lane,
     pause: Duration,
@@ -94,21 +103,17 @@ struct Due(Instant, u64);
 #[derive(Debug)]
 pub struct PollSchedule<K> {
     limits: Limits,
+    budget: Budget,
     files: HashMap<K, Entry>,
+    /// Which file a stamp is of.
+    stamps: HashMap<u64, K>,
+    last_stamp: u64,
     hot: BinaryHeap<Reverse<Due>>,
     warm: BinaryHeap<Reverse<Due>>,
     cold: VecDeque<u64>,
-    /// Which file a stamp is of.
-    stamps: HashMap<u64, K>,
-    next_stamp: u64,
-    next_cold: Option<Instant>,
     cold_files: usize,
+    next_cold: Option<Instant>,
     hot_in_a_row: u32,
-    /// Empty looks within the window, and looks under way, which may become some.
-    empty: VecDeque<(Instant, bool)>,
-    under_way: [u32; 2],
-    /// The mean duration of an empty look.
-    cost: Duration,
     random: u64,
 }
 
@@ -128,18 +133,16 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     pub fn new(limits: Limits, seed: u64) -> Self {
         Self {
             limits,
+            budget: Budget::new(limits.empty_looks_per_second, limits.busy_permille),
             files: HashMap::new(),
+            stamps: HashMap::new(),
+            last_stamp: 0,
             hot: BinaryHeap::new(),
             warm: BinaryHeap::new(),
             cold: VecDeque::new(),
-            stamps: HashMap::new(),
-            next_stamp: 0,
-            next_cold: None,
             cold_files: 0,
+            next_cold: None,
             hot_in_a_row: 0,
-            empty: VecDeque::new(),
-            under_way: [0; 2],
-            cost: Duration::ZERO,
             random: seed | 1,
         }
     }
@@ -164,12 +167,12 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     }
 
     /// Forgets a file.
-    pub fn remove(&mut self, file: &K) {
+    pub fn remove(&mut self, file: &K, now: Instant) {
         if let Some(entry) = self.files.remove(file) {
             self.stamps.remove(&entry.stamp);
             self.cold_files -= usize::from(entry.lane == Lane::Cold);
             if entry.looking {
-                self.end_under_way(entry.lane);
+                self.budget.forget(now);
             }
         }
     }
@@ -186,32 +189,33 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
 
     /// This file is about to move: look soon, and often for a while.
     pub fn hint(&mut self, file: &K, now: Instant) {
-        let Some(entry) = self.files.get_mut(file) else { return };
+        let Some(entry) = self.files.get_mut(file) else {
+            return;
+        };
         entry.moved = now;
         if entry.looking {
             entry.hinted = true;
-            return;
+        } else {
+            self.queue(file, Lane::Hot, self.limits.hot, now);
         }
-        let pause = self.limits.hot;
-        self.requeue(file, Lane::Hot, pause, now);
     }
 
     /// Which file to look at now, or until when to wait.
     pub fn next(&mut self, now: Instant) -> Next<K> {
-        self.forget_old(now);
+        let cold_rate = self.budget.cold_rate(self.cold_files, self.limits.cold);
         let mut wait: Option<Instant> = None;
-        let mut at = |time: Instant| wait = Some(wait.map_or(time, |known| known.min(time)));
         for lane in self.order(now) {
-            let Some(due) = self.due(lane, now) else { continue };
-            if due > now {
-                at(due);
+            let Some(due) = self.due(lane, now) else {
                 continue;
-            }
-            if let Some(free) = self.budget_full_until(lane, now) {
-                at(free);
-                continue;
-            }
-            if let Some(file) = self.take(lane, now) {
+            };
+            let time = if due > now {
+                due
+            } else {
+                self.budget.free_at(lane.side(), cold_rate, now)
+            };
+            if time > now {
+                wait = Some(wait.map_or(time, |known| known.min(time)));
+            } else if let Some(file) = self.take(lane, cold_rate, now) {
                 return Next::Look(file);
             }
         }
@@ -220,47 +224,49 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
 
     /// A look is over: what it found, and how long the filesystem took.
     pub fn looked(&mut self, file: &K, outcome: Outcome, took: Duration, now: Instant) {
-        let Some(entry) = self.files.get_mut(file) else { return };
-        if !entry.looking {
+        let Some(entry) = self.files.get_mut(file) else {
+            return;
+        };
+        if !std::mem::take(&mut entry.looking) {
             return;
         }
-        entry.looking = false;
-        let lane = entry.lane;
+        let (lane, before) = (entry.lane, entry.pause);
         let hinted = std::mem::take(&mut entry.hinted);
-        let pause = match outcome {
-            Outcome::Data => {
-                entry.moved = now;
-                (entry.pause / 2).max(self.limits.hot)
-            }
-            Outcome::Doubt | Outcome::Nothing => entry.pause * 3 / 2,
-        };
-        let quiet = now.saturating_duration_since(entry.moved);
-        self.end_under_way(lane);
-        if outcome != Outcome::Data {
-            self.empty.push_back((now, lane == Lane::Cold));
-            self.cost = (self.cost * 7 + took) / 8;
+        let data = outcome == Outcome::Data;
+        if data {
+            entry.moved = now;
         }
+        let quiet = now.saturating_duration_since(entry.moved);
+        self.budget.end(lane.side(), data, took, now);
+        if data && lane == Lane::Cold {
+            // What brings data costs nothing, so the round goes on at once.
+            self.next_cold = Some(now);
+        }
+        let longer = (before * 3 / 2).min(self.limits.warm);
         let (next, pause) = match outcome {
             _ if hinted => (Lane::Hot, self.limits.hot),
-            // From the cold a file that moves starts in the middle, so that one stray line does not make it hot.
+            // From the cold a file that moves starts in the middle, so that one stray line does not make it hottest.
             Outcome::Data if lane == Lane::Cold => (Lane::Hot, self.limits.hot * 4),
-            Outcome::Nothing if quiet >= self.limits.cold_after || lane == Lane::Cold => (Lane::Cold, self.limits.warm),
-            _ if pause * 4 >= self.limits.warm => (Lane::Warm, pause.min(self.limits.warm)),
-            _ => (Lane::Hot, pause),
+            Outcome::Data => (Lane::Hot, (before / 2).max(self.limits.hot)),
+            Outcome::Nothing if lane == Lane::Cold || quiet >= self.limits.cold_after => (Lane::Cold, before),
+            _ if longer * 4 >= self.limits.warm => (Lane::Warm, longer),
+            _ => (Lane::Hot, longer),
         };
         let due = if hinted { now } else { now + self.jitter(pause) };
-        self.requeue(file, next, pause, due);
+        self.queue(file, next, pause, due);
     }
 
     fn stamp(&mut self, file: &K) -> u64 {
-        self.next_stamp += 1;
-        self.stamps.insert(self.next_stamp, file.clone());
-        self.next_stamp
+        self.last_stamp += 1;
+        self.stamps.insert(self.last_stamp, file.clone());
+        self.last_stamp
     }
 
-    fn requeue(&mut self, file: &K, lane: Lane, pause: Duration, due: Instant) {
+    fn queue(&mut self, file: &K, lane: Lane, pause: Duration, due: Instant) {
         let stamp = self.stamp(file);
-        let Some(entry) = self.files.get_mut(file) else { return };
+        let Some(entry) = self.files.get_mut(file) else {
+            return;
+        };
         self.stamps.remove(&entry.stamp);
         self.cold_files = self.cold_files + usize::from(lane == Lane::Cold) - usize::from(entry.lane == Lane::Cold);
         (entry.stamp, entry.lane, entry.pause) = (stamp, lane, pause);
@@ -283,11 +289,12 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
 
     /// When the lane's first file is due; entries that are no longer meant are dropped on the way.
     fn due(&mut self, lane: Lane, now: Instant) -> Option<Instant> {
-        let (queue, stamps) = match lane {
-            Lane::Hot => (&mut self.hot, &self.stamps),
-            Lane::Warm => (&mut self.warm, &self.stamps),
+        let stamps = &self.stamps;
+        let queue = match lane {
+            Lane::Hot => &mut self.hot,
+            Lane::Warm => &mut self.warm,
             Lane::Cold => {
-                while self.cold.front().is_some_and(|stamp| !self.stamps.contains_key(stamp)) {
+                while self.cold.front().is_some_and(|stamp| !stamps.contains_key(stamp)) {
                     self.cold.pop_front();
                 }
                 return (!self.cold.is_empty()).then(|| self.next_cold.unwrap_or(now));
@@ -302,7 +309,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         queue.peek().map(|Reverse(Due(due, _))| *due)
     }
 
-    fn take(&mut self, lane: Lane, now: Instant) -> Option<K> {
+    fn take(&mut self, lane: Lane, cold_rate: f64, now: Instant) -> Option<K> {
         let stamp = match lane {
             Lane::Hot => self.hot.pop()?.0.1,
             Lane::Warm => self.warm.pop()?.0.1,
@@ -310,63 +317,18 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         };
         let file = self.stamps.get(&stamp)?.clone();
         self.files.get_mut(&file)?.looking = true;
-        self.under_way[usize::from(lane == Lane::Cold)] += 1;
+        self.budget.begin(lane.side());
         match lane {
             Lane::Hot => self.hot_in_a_row += 1,
             Lane::Warm => self.hot_in_a_row = 0,
             Lane::Cold => {
-                let round = self.limits.cold / u32::try_from(self.cold_files.max(1)).unwrap_or(u32::MAX);
-                let pause = round.max(WINDOW / self.budget(true));
-                let pause = self.jitter(pause);
-                self.next_cold = Some(self.next_cold.unwrap_or(now).max(now.checked_sub(pause).unwrap_or(now)) + pause);
+                let pause = self.jitter(Duration::from_secs_f64(1.0 / cold_rate.max(0.001)));
+                // Counted from when it was due, so that the mean rate holds; but what was missed is not made up for.
+                let due = self.next_cold.unwrap_or(now);
+                self.next_cold = Some((due + pause).max(now + pause / 2));
             }
         }
         Some(file)
-    }
-
-    fn end_under_way(&mut self, lane: Lane) {
-        let count = &mut self.under_way[usize::from(lane == Lane::Cold)];
-        *count = count.saturating_sub(1);
-    }
-
-    /// The looks a second that a side may spend on nothing.
-    fn budget(&self, cold: bool) -> u32 {
-        let mut cap = self.limits.empty_looks_per_second.max(1);
-        let affordable = u128::from(self.limits.busy_permille) * WINDOW.as_nanos() / 1000;
-        if let Some(looks) = affordable.checked_div(self.cost.as_nanos()) {
-            cap = cap.min(u32::try_from(looks).unwrap_or(u32::MAX).max(1));
-        }
-        let for_cold = (cap * 3).div_ceil(5);
-        if cold { for_cold } else { (cap - for_cold).max(1) }
-    }
-
-    /// Since a look may find nothing, it needs a free place in its side's share and in the whole cap.
-    fn budget_full_until(&self, lane: Lane, now: Instant) -> Option<Instant> {
-        let cold = lane == Lane::Cold;
-        let side = self.empty.iter().filter(|(_, of_cold)| *of_cold == cold);
-        let spent = side.clone().count() as u32 + self.under_way[usize::from(cold)];
-        let all = self.empty.len() as u32 + self.under_way[0] + self.under_way[1];
-        let side_is_full = spent >= self.budget(cold);
-        if !side_is_full && all < self.limits.empty_looks_per_second.max(1) {
-            return None;
-        }
-        let oldest = if side_is_full {
-            side.clone().next()
-        } else {
-            self.empty.front()
-        };
-        // Without an empty look in the window, only a report of those under way can free a place.
-        Some(oldest.map_or(now, |(time, _)| *time) + WINDOW)
-    }
-
-    fn forget_old(&mut self, now: Instant) {
-        while self
-            .empty
-            .front()
-            .is_some_and(|(time, _)| now.saturating_duration_since(*time) >= WINDOW)
-        {
-            self.empty.pop_front();
-        }
     }
 
     /// A fifth more or less (xorshift), so that files and followers do not fall into step.

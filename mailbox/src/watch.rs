@@ -149,7 +149,7 @@ impl Wakes {
     /// This file is no longer to be looked at.
     pub fn remove(&mut self, place: &Place) {
         self.files.remove(place);
-        self.schedule.remove(place);
+        self.schedule.remove(place, Instant::now());
     }
 
     /// This file is about to move.
