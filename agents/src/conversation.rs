@@ -22,6 +22,9 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 /// How long the pipes of an agent that is gone may stay open without a word.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// The loop looks around at least this often.
+const FAR: Duration = Duration::from_secs(3600);
+
 /// The channels to the worker.
 pub struct Line {
     /// What the worker asks.
@@ -242,7 +245,7 @@ impl Conversation {
 
     /// When the loop has to look again at the latest.
     fn wake(&self) -> Instant {
-        let mut wake = Instant::now() + Duration::from_secs(3600);
+        let mut wake = Instant::now() + FAR;
         if self.pending.is_empty() {
             let driver = self.driver.deadline().filter(|_| !self.ended);
             for at in [driver, self.drain].into_iter().flatten() {
@@ -427,7 +430,9 @@ impl Clock {
         until.duration_since(self.started).saturating_sub(self.stood)
     }
 
+    /// The moment on the runtime's clock; one that it cannot express is far away.
     fn instant(&self, at: Now) -> Instant {
-        self.started + self.stood + at
+        let after = self.stood.saturating_add(at);
+        self.started.checked_add(after).unwrap_or_else(|| Instant::now() + FAR)
     }
 }

@@ -183,3 +183,20 @@ async fn dropping_the_commands_is_a_stop() {
     let events = until(&mut session, is_exit).await;
     assert!(matches!(events.last(), Some(AgentEvent::Exited { asked: true, .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_ages_is_no_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = open(spec(&folder));
+    run(&session, "[[slow seconds=1e19]]").await;
+    until(&mut session, |event| matches!(event, AgentEvent::TurnStarted { .. })).await;
+    assert!(session.commands.send(AgentCommand::Interrupt).await.is_ok());
+    let events = until(&mut session, is_turn_end).await;
+    assert!(matches!(
+        events.last(),
+        Some(AgentEvent::TurnEnded {
+            status: TurnStatus::Interrupted,
+            ..
+        })
+    ));
+}

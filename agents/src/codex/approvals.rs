@@ -168,7 +168,7 @@ impl Approvals {
         match self.policy.by_policy() {
             Some(decision) => effects.extend(answer(&rpc_id, question.call_id, decision, "policy")),
             None => {
-                let until = now + self.timeout;
+                let until = now.saturating_add(self.timeout);
                 self.open.insert(question.call_id, Open { rpc_id, until });
             }
         }

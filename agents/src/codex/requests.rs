@@ -70,7 +70,7 @@ impl Requests {
             Waiting {
                 asked,
                 since: now,
-                until: now + patience,
+                until: now.saturating_add(patience),
             },
         );
         Effect::Write(line)

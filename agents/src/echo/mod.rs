@@ -213,7 +213,7 @@ impl EchoDriver {
             cwd: Some(self.cwd.clone()),
             available_decisions: vec![Decision::Accept, Decision::Decline, Decision::Cancel],
         }));
-        turn.due = Some(now + self.approval_timeout);
+        turn.due = Some(now.saturating_add(self.approval_timeout));
         turn.question = Some(Question {
             call_id: call_id.clone(),
             command,
@@ -289,7 +289,7 @@ impl Turn {
                 self.say(text.take(usize::try_from(length).unwrap_or(0)).collect(), effects);
             }
             Some(Step::Pause(pause)) => {
-                self.due = Some(now + *pause);
+                self.due = Some(now.saturating_add(*pause));
                 self.steps.pop_front();
                 return Flow::Wait;
             }
@@ -323,7 +323,7 @@ impl Turn {
         self.answer.push_str(&text);
         self.deltas += 1;
         // Counted from when it was due, not from now: the pace holds although a clock is late.
-        self.due = self.due.map(|due| due + self.pace);
+        self.due = self.due.map(|due| due.saturating_add(self.pace));
         effects.push(said(Word::AssistantDelta {
             content: text,
             item_id: Some(self.name.clone()),

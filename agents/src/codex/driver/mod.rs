@@ -250,7 +250,7 @@ impl CodexDriver {
 
 impl Driver for CodexDriver {
     fn open(&mut self, now: Now) -> Vec<Effect> {
-        self.open_by = now + self.start_timeout;
+        self.open_by = now.saturating_add(self.start_timeout);
         let asked = Asked::Initialize;
         vec![
             self.requests
