@@ -76,9 +76,13 @@ impl Home {
     pub fn make(temporary: &Path, place: &Place) -> Result<Self, WorkerError> {
         let user = rustix::process::geteuid().as_raw();
         let base = temporary.join(format!("codeswarm-{user}"));
-        make_own(&base, user)?;
         let home = base.join(place.stem());
-        make_own(&home, user)?;
+        make_own(&base, user)?;
+        if make_own(&home, user).is_err() {
+            // Another worker's end may have removed the folder above in between.
+            make_own(&base, user)?;
+            make_own(&home, user)?;
+        }
         Ok(Self(home))
     }
 

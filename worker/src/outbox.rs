@@ -54,6 +54,8 @@ pub struct Outbox {
     durable: Seq,
     troubles: watch::Receiver<Option<Trouble>>,
     trouble: Option<Trouble>,
+    /// The life's last record was said.
+    ended: bool,
 }
 
 impl Outbox {
@@ -67,11 +69,13 @@ impl Outbox {
             under_way: None,
             durable: last,
             trouble: None,
+            ended: false,
         })
     }
 
     /// Says the next record.
     pub fn say(&mut self, word: Word, injection: Option<InjectionId>) {
+        self.ended |= matches!(word, Word::WorkerExit { .. });
         self.outbound.push(word, injection, Timestamp::from(SystemTime::now()));
     }
 
@@ -104,12 +108,13 @@ impl Outbox {
         let Some(last) = records.last().map(|record| record.seq) else {
             return;
         };
-        let lines: Vec<Bytes> = records.into_iter().map(line).collect();
+        let mut lines = Vec::new();
+        for record in records {
+            write_line(record, &mut lines);
+        }
         let commit = self.commit.clone();
         let batch = async move {
-            for line in lines {
-                commit.push(line).await?;
-            }
+            commit.push(Bytes::from(lines)).await?;
             commit.flush().await
         };
         self.under_way = Some((last, Box::pin(batch)));
@@ -127,34 +132,36 @@ impl Outbox {
                 done?;
                 self.durable = *last;
                 self.under_way = None;
+                self.trouble_is_over();
             }
             // Its sender lives as long as the writing does.
-            Ok(()) = self.troubles.changed() => {}
+            Ok(()) = self.troubles.changed() => self.trouble_is_told(),
         }
-        self.tell_of_trouble();
         Ok(())
     }
 
-    /// Trouble goes to the log while it lasts, and into the outbox once it is over.
-    fn tell_of_trouble(&mut self) {
-        let now = self.troubles.borrow_and_update().clone();
-        match (self.trouble.take(), now) {
-            (before, Some(trouble)) => {
-                if before.is_none() {
-                    tracing::error!(error = %trouble.error, "the outbox cannot be written; records wait, and are written when it can");
-                }
-                self.trouble = Some(trouble);
-            }
-            (Some(over), None) => {
-                let message = format!(
-                    "the outbox could not be written for {} s: {}; all records have been kept and written since",
-                    over.since.elapsed().as_secs(),
-                    over.error
-                );
-                tracing::info!(message);
-                self.say(Word::WorkerError { message }, None);
-            }
-            (None, None) => {}
+    /// Trouble goes to the log while it lasts.
+    fn trouble_is_told(&mut self) {
+        let Some(trouble) = self.troubles.borrow_and_update().clone() else {
+            return;
+        };
+        if self.trouble.is_none() {
+            tracing::error!(error = %trouble.error, "the outbox cannot be written; records wait, and are written when it can");
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// And into the outbox once it is over.
+    fn trouble_is_over(&mut self) {
+        let Some(over) = self.trouble.take() else { return };
+        let message = format!(
+            "the outbox could not be written for {} s: {}; all records have been kept and written since",
+            over.since.elapsed().as_secs(),
+            over.error
+        );
+        tracing::info!(message);
+        if !self.ended {
+            self.say(Word::WorkerError { message }, None);
         }
     }
 
@@ -186,11 +193,12 @@ impl Outbox {
     }
 }
 
-/// A record as its line. One that cannot be written as JSON (none can be made so far) leaves its number to a word about it.
-fn line(record: WorkerRecord) -> Bytes {
-    let mut line = Vec::with_capacity(256);
-    if let Err(error) = record.write_line(&mut line) {
-        line.clear();
+/// Appends a record's line. A record that cannot be written as JSON (none can be made so far) leaves its number to a
+/// word about it.
+fn write_line(record: WorkerRecord, lines: &mut Vec<u8>) {
+    let before = lines.len();
+    if let Err(error) = record.write_line(lines) {
+        lines.truncate(before);
         let message = format!("a record could not be written as JSON: {error}; this is a fault of Codeswarm's");
         tracing::error!(message);
         let instead = WorkerRecord {
@@ -198,7 +206,6 @@ fn line(record: WorkerRecord) -> Bytes {
             ..record
         };
         // A text alone always can.
-        let _ = instead.write_line(&mut line);
+        let _ = instead.write_line(lines);
     }
-    line.into()
 }

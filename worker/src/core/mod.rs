@@ -42,8 +42,9 @@ pub const MAX_PROMPT_BYTES: usize = 16 << 20;
 /// How many bytes of prompts may wait in one worker, whatever their number.
 pub const MAX_WAITING_BYTES: usize = 64 << 20;
 
-/// How long an agent may take to end a turn that it was told to interrupt, before it is killed.
-pub const INTERRUPT_GRACE: Duration = Duration::from_secs(10);
+/// How long an agent may take to end a turn that it was told to interrupt, before it is killed. Drivers have deadlines of
+/// their own (10 s); this one stands behind them.
+pub const INTERRUPT_GRACE: Duration = Duration::from_secs(15);
 
 /// How long a steering text may stay unanswered after its turn has ended.
 pub const STEER_GRACE: Duration = Duration::from_secs(5);

@@ -6,8 +6,8 @@ use codeswarm_protocol::inbox::{Control, InboxRecord};
 use codeswarm_protocol::turn::{Decision, TurnStatus};
 
 use super::{Play, id};
+use crate::core::Input;
 use crate::core::recovery::{Cut, Recovered, Thread};
-use crate::core::{INTERRUPT_GRACE, Input};
 
 #[test]
 fn p7_an_orderly_end() {
@@ -57,7 +57,7 @@ fn p7_an_agent_that_hangs_and_an_inbox_that_cannot_be_read_do_not_hold_up_the_en
     play.prompt("running");
     play.did();
     play.input(Input::Terminate("sigterm"));
-    assert_eq!(play.until_due(), INTERRUPT_GRACE.as_secs());
+    assert_eq!(play.until_due(), 14, "70 % of 20 s");
     assert_eq!(
         play.did(),
         [
@@ -67,7 +67,7 @@ fn p7_an_agent_that_hangs_and_an_inbox_that_cannot_be_read_do_not_hold_up_the_en
             "> read to end"
         ]
     );
-    assert_eq!(play.until_due(), 7, "85 % of 20 s, less the 10 s before");
+    assert_eq!(play.until_due(), 3, "85 % of 20 s, less the 14 s before");
     assert_eq!(play.did(), ["exit sigterm at 10", "> finish sigterm"]);
 }
 
