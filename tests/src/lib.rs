@@ -14,6 +14,8 @@ pub mod model_server;
 pub mod processes;
 pub mod requires;
 pub mod router;
+pub mod schema;
+pub mod stream;
 pub mod workspace;
 
 /// How long a test waits for what must come. Generous, since a loaded machine is no failure; a test that passes waits

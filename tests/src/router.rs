@@ -1,6 +1,7 @@
 //! A router as a child process with pipes, the way that OpenClaw runs it.
 
 use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -23,6 +24,16 @@ pub struct Swarm {
     pub job_id: String,
     /// How many nodes it has.
     pub nodes: u32,
+}
+
+impl Swarm {
+    /// A swarm whose nodes are ready, launched by a router that has left again.
+    pub fn left_running(workspace: &Workspace, nodes: u32) -> Self {
+        let mut router = RouterProcess::daemon(workspace);
+        let swarm = router.launch_ready(nodes);
+        router.leave();
+        swarm
+    }
 }
 
 impl RouterProcess {
@@ -66,6 +77,13 @@ impl RouterProcess {
         event
     }
 
+    /// Waits for the refusal of a request.
+    pub fn refusal(&self, request: &str) -> Value {
+        self.wait_for(&format!("the refusal of {request}"), |event| {
+            event["request_id"] == request && event["type"] == "command_rejected"
+        })
+    }
+
     /// Sends a command and waits for its answer.
     pub fn asked(&mut self, command: Value, kind: &str) -> Value {
         let request = self.ask(command);
@@ -80,6 +98,33 @@ impl RouterProcess {
             job_id: text(&launched, "job_id"),
             nodes,
         }
+    }
+
+    /// Launches a swarm and waits until all its nodes are ready.
+    pub fn launch_ready(&mut self, nodes: u32) -> Swarm {
+        let swarm = self.launch(nodes);
+        self.wait_for("the swarm to run", |event| {
+            event["type"] == "swarm_status"
+                && event["status"] == "running"
+                && event["swarm_id"] == swarm.swarm_id.as_str()
+        });
+        swarm
+    }
+
+    /// Waits until it answers, and returns what it says: a `pong`.
+    pub fn ping(&mut self) -> Value {
+        self.asked(json!({"command": "ping"}), "pong")
+    }
+
+    /// Ends standard input and waits for the router to leave; returns how long it took.
+    pub fn leave(&mut self) -> Duration {
+        let began = Instant::now();
+        self.close_stdin();
+        let status = self.wait_exit();
+        if !status.success() {
+            self.fail(&format!("left with {status}"));
+        }
+        began.elapsed()
     }
 
     /// Sends a prompt to one node and returns its injection id, once the prompt is accepted.
