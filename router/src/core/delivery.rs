@@ -182,24 +182,7 @@ impl Core {
         };
         let Some(node) = self.nodes.get_mut(&place) else { return };
         match node.line.pop_front() {
-            Some(Outgoing::Prompt(id)) => {
-                if let Some(injection) = self.injections.get_mut(&id) {
-                    self.timers.remove(&(injection.deadline, Timer::Delivery(id.clone())));
-                    injection.content = None;
-                    let request_id = injection.request_id.clone();
-                    // Its worker may have been faster than the answer about the append.
-                    if injection.state == InjectionState::Sent {
-                        injection.state = InjectionState::Delivered;
-                        context.save(Change::InjectionState(id.clone(), InjectionState::Delivered));
-                    }
-                    self.say_of_node(
-                        &place,
-                        Some((&id, request_id.as_ref())),
-                        RouterWord::InjectDelivered {},
-                        context,
-                    );
-                }
-            }
+            Some(Outgoing::Prompt(id)) => self.is_delivered(&place, id.as_str(), context),
             Some(Outgoing::Control {
                 control,
                 client,
@@ -219,6 +202,29 @@ impl Core {
             .effects
             .push(Effect::Follower(Downward::Hint { place: place.clone() }));
         self.deliver_next(&place, context);
+    }
+
+    /// The prompt is in its inbox: its append was answered, or its worker speaks of it already.
+    pub(super) fn is_delivered(&mut self, place: &Place, injection_id: &str, context: &mut Context<'_>) {
+        let Some((id, injection)) = self.injections.get_key_value(injection_id) else {
+            return;
+        };
+        if injection.state != InjectionState::Sent {
+            return;
+        }
+        let (id, request_id) = (id.clone(), injection.request_id.clone());
+        if let Some(injection) = self.injections.get_mut(&id) {
+            self.timers.remove(&(injection.deadline, Timer::Delivery(id.clone())));
+            injection.content = None;
+            injection.state = InjectionState::Delivered;
+        }
+        context.save(Change::InjectionState(id.clone(), InjectionState::Delivered));
+        self.say_of_node(
+            place,
+            Some((&id, request_id.as_ref())),
+            RouterWord::InjectDelivered {},
+            context,
+        );
     }
 
     pub(super) fn append_failed(

@@ -17,6 +17,14 @@ pub enum Passage {
 }
 
 impl Core {
+    /// A record is about to be taken in: if it speaks of a prompt whose append is not answered yet, the prompt has arrived,
+    /// and that is said first.
+    pub fn before_record(&mut self, place: &Place, head: &RecordHead<'_>, context: &mut Context<'_>) {
+        if let Some(injection_id) = head.injection_id.as_deref() {
+            self.is_delivered(place, injection_id, context);
+        }
+    }
+
     /// Takes one record of an outbox in; `end` is the byte behind it.
     pub fn record(
         &mut self,

@@ -535,6 +535,13 @@ impl Server {
                     continue;
                 }
             };
+            let mut context = Context {
+                at,
+                names: &mut self.names,
+                effects: &mut effects,
+            };
+            self.core.before_record(place, &head, &mut context);
+            self.carry_out(std::mem::take(&mut effects));
             let before = self.core.stream_end(place).0;
             let mut context = Context {
                 at,
