@@ -36,6 +36,8 @@ pub(crate) struct Budget {
     empty: VecDeque<Instant>,
     /// Looks that are under way and may turn out so.
     under_way: usize,
+    /// When a look was last asked for.
+    asked: Option<Instant>,
 }
 
 impl Budget {
@@ -48,6 +50,7 @@ impl Budget {
             counted: None,
             empty: VecDeque::new(),
             under_way: 0,
+            asked: None,
         }
     }
 
@@ -75,6 +78,7 @@ impl Budget {
 
     /// When a look of this side can be afforded: now or later. `cold_rate` is what the cold side is spaced at.
     pub(crate) fn free_at(&mut self, side: Side, cold_rate: f64, now: Instant) -> Instant {
+        self.asked = Some(now);
         self.forget_old(now);
         if self.empty.len() + self.under_way >= self.cap as usize {
             // With none in the window, only a report of those under way can free a place.
@@ -105,10 +109,10 @@ impl Budget {
         }
     }
 
-    /// A look ended without a report (its file was forgotten): taken for an empty one.
-    pub(crate) fn forget(&mut self, now: Instant) {
+    /// A look will have no report, since its file was forgotten: taken for an empty one.
+    pub(crate) fn forget(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
-        self.empty.push_back(now);
+        self.empty.extend(self.asked);
     }
 
     /// A look ended, and took that long.

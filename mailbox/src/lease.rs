@@ -145,7 +145,11 @@ impl Lease {
         })
     }
 
-    fn take_by_asking(mailbox: &Mailbox, holder: Holder, answer_within: Duration) -> Result<Self, LeaseError> {
+    pub(crate) fn take_by_asking(
+        mailbox: &Mailbox,
+        holder: Holder,
+        answer_within: Duration,
+    ) -> Result<Self, LeaseError> {
         let path = lease_path(mailbox);
         let mut claims = claims_size(mailbox)?;
         if let Some(held) = read_lease(&path)?

@@ -167,12 +167,12 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     }
 
     /// Forgets a file.
-    pub fn remove(&mut self, file: &K, now: Instant) {
+    pub fn remove(&mut self, file: &K) {
         if let Some(entry) = self.files.remove(file) {
             self.stamps.remove(&entry.stamp);
             self.cold_files -= usize::from(entry.lane == Lane::Cold);
             if entry.looking {
-                self.budget.forget(now);
+                self.budget.forget();
             }
         }
     }

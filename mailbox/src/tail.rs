@@ -123,6 +123,7 @@ pub struct Tail {
     inbox: bool,
     fresh: bool,
     patience: Duration,
+    max_line: usize,
     /// The start of the next line.
     offset: u64,
     /// The size at the last look.
@@ -160,6 +161,7 @@ impl Tail {
             place,
             inbox,
             patience: PATIENCE,
+            max_line: MAX_LINE,
             offset,
             size: 0,
             found: None,
@@ -176,6 +178,11 @@ impl Tail {
     /// How long bytes that cannot be right yet (NULs, a torn end in the archive, a file that shrank) are waited for.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
+    }
+
+    /// Skips lines that are longer than this, instead of [`MAX_LINE`].
+    pub fn set_max_line(&mut self, bytes: usize) {
+        self.max_line = bytes;
     }
 
     /// Whose file it is.
@@ -368,15 +375,16 @@ impl Tail {
                 return self.no_whole_line(now);
             }
         }
+        let max_line = self.max_line as u64;
         let mut wanted = line.min(max_bytes as u64);
         loop {
             let bytes = read_range(&file, self.offset, wanted).map_err(self.later("read", &path))?;
             let short = (bytes.len() as u64) < wanted;
             match lines::front(&bytes) {
-                Front::Partial { .. } if !short && wanted < line && wanted < MAX_LINE as u64 => {
-                    wanted = line.min(wanted * 4).min(MAX_LINE as u64);
+                Front::Partial { .. } if !short && wanted < line && wanted < max_line => {
+                    wanted = line.min(wanted * 4).min(max_line);
                 }
-                Front::Partial { .. } if !short && wanted >= MAX_LINE as u64 => {
+                Front::Partial { .. } if !short && wanted >= max_line => {
                     return self.too_long(&file, &path, &bytes, now);
                 }
                 Front::Partial { nul } => {

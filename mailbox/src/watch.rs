@@ -149,7 +149,7 @@ impl Wakes {
     /// This file is no longer to be looked at.
     pub fn remove(&mut self, place: &Place) {
         self.files.remove(place);
-        self.schedule.remove(place, Instant::now());
+        self.schedule.remove(place);
     }
 
     /// This file is about to move.
@@ -210,4 +210,60 @@ fn watch(paths: &[PathBuf], heard: Arc<Heard>) -> Result<RecommendedWatcher, Str
             .map_err(|error| cannot(path, error))?;
     }
     Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, AccessMode, DataChange, Flag, ModifyKind};
+
+    use super::*;
+
+    fn event(kind: EventKind, name: &str) -> Event {
+        Event::new(kind).add_path(Path::new("/ws/mailbox/outbox").join(name))
+    }
+
+    #[test]
+    fn growth_is_heard_and_our_own_reading_is_not() {
+        let heard = Heard::default();
+        let grown = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        heard.hear(Ok(event(
+            EventKind::Access(AccessKind::Open(AccessMode::Any)),
+            "27_00.jsonl",
+        )));
+        heard.hear(Ok(event(
+            EventKind::Access(AccessKind::Close(AccessMode::Write)),
+            "27_00.jsonl",
+        )));
+        heard.hear(Ok(event(grown, "27_01.jsonl")));
+        heard.hear(Ok(event(grown, "27_01.jsonl")));
+        heard.hear(Ok(event(grown, "notes.txt")));
+        let moved = heard.take();
+        assert_eq!(moved.places, HashSet::from([Place::from_stem("27_01").unwrap()]));
+        assert!(!moved.all);
+        assert!(heard.take().places.is_empty(), "each is told once");
+    }
+
+    #[tokio::test]
+    async fn when_events_were_lost_all_files_are_looked_at() {
+        for lost in [
+            Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)),
+            Err(notify::Error::generic("the queue is gone")),
+        ] {
+            let limits = Limits {
+                cold: Duration::from_secs(3600),
+                ..Limits::with_events()
+            };
+            let mut wakes = Wakes::with_limits(WatchMode::Poll, FilesystemKind::Local, &[], Some(limits)).unwrap();
+            let places: HashSet<Place> = (0..100)
+                .map(|node| Place::from_stem(&format!("27_{node}")).unwrap())
+                .collect();
+            places.iter().for_each(|place| wakes.add(place.clone()));
+            wakes.heard.hear(lost);
+            let mut looked = HashSet::new();
+            while looked.len() < places.len() {
+                looked.insert(wakes.next().await);
+            }
+            assert_eq!(looked, places);
+        }
+    }
 }

@@ -243,11 +243,11 @@ fn a_file_that_was_removed_is_never_looked_at_and_its_place_is_freed() {
     let mut schedule = PollSchedule::new(Limits::default(), 1);
     schedule.add("a", start);
     assert_eq!(schedule.next(start), Next::Look("a"));
-    schedule.remove(&"a", start);
+    schedule.remove(&"a");
     schedule.looked(&"a", Outcome::Data, Duration::ZERO, start);
     schedule.add("b", start);
     schedule.hint(&"b", start);
-    schedule.remove(&"b", start);
+    schedule.remove(&"b");
     assert!(schedule.is_empty());
     assert_eq!(schedule.next(start + Duration::from_secs(9)), Next::Idle);
 }
