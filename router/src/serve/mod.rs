@@ -6,9 +6,11 @@ mod client_io;
 mod history;
 mod line_reader;
 mod listen;
+mod mailbox;
 mod names;
 mod outputs;
 mod queue;
+mod requests;
 mod server;
 mod subscription;
 

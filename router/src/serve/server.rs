@@ -3,29 +3,22 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use codeswarm_follower::{Follower, FollowerConfig, FollowerError};
-use codeswarm_protocol::command::{Command, Request};
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
-use codeswarm_protocol::frame::{Downward, Ticket, Upward};
-use codeswarm_protocol::line::Added;
-use codeswarm_protocol::record::RecordHead;
-use codeswarm_protocol::{Place, Rejection, RejectionCode, Timestamp};
+use codeswarm_protocol::frame::{Downward, Ticket};
+use codeswarm_protocol::{Place, Timestamp};
 
 use super::client_io::{self, FromClient};
 use super::history::UnderWay;
-use super::line_reader::ReadLine;
 use super::names::RandomNames;
-use super::outputs::{Outputs, before, ending_of, ending_of_record};
+use super::outputs::{Outputs, before, ending_of};
 use super::queue::ClientQueue;
 use crate::audience::{Audience, Heard, NodeNow};
-use crate::core::{
-    ClientId, Context, Core, Effect, Input, Moment, Passage, ProviderCommand, ProviderEvent, Settings, Whom, refusal,
-};
+use crate::core::{ClientId, Context, Core, Effect, Input, Moment, ProviderCommand, ProviderEvent, Settings, Whom};
 use crate::provider::LocalProvider;
 use crate::state::{Batch, State, StateError};
 
@@ -146,8 +139,8 @@ pub struct Server {
     pub(super) down: VecDeque<Downward>,
     pub(super) reads: HashMap<Ticket, UnderWay>,
     pub(super) last_ticket: u64,
-    names: RandomNames,
-    batch: Batch,
+    pub(super) names: RandomNames,
+    pub(super) batch: Batch,
     follower: Follower,
     to_provider: VecDeque<ProviderCommand>,
     provider: mpsc::Sender<ProviderCommand>,
@@ -158,7 +151,7 @@ pub struct Server {
     connections: mpsc::Receiver<Connection>,
     client_tasks: JoinSet<()>,
     last_client: u64,
-    line_limit: usize,
+    pub(super) line_limit: usize,
     started: Instant,
     idle_exit: Option<Duration>,
     idle_since: Option<Instant>,
@@ -370,242 +363,12 @@ impl Server {
         });
     }
 
-    fn leave(&mut self, id: ClientId) {
+    pub(super) fn leave(&mut self, id: ClientId) {
         self.audience.leave(id);
         self.outputs.leave(id);
     }
 
-    fn client_said(&mut self, from: FromClient) {
-        match from {
-            FromClient::Gone(id) => self.leave(id),
-            FromClient::Room => {}
-            FromClient::Sent(id, ReadLine::End) => {
-                if let Some(client) = self.audience.client(id) {
-                    client.finished_asking = true;
-                }
-            }
-            FromClient::Sent(id, ReadLine::TooLong(length)) => {
-                let limit = self.line_limit;
-                let reason = format!("the line has {length} bytes; at most {limit} are taken, and it was read away");
-                self.reject(id, None, Rejection::new(RejectionCode::LineTooLong, reason));
-            }
-            FromClient::Sent(id, ReadLine::Line(line)) => self.line(id, &line),
-        }
-    }
-
-    fn line(&mut self, id: ClientId, line: &Bytes) {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return;
-        }
-        match Request::parse(line) {
-            Err(bad) => {
-                self.spell(id, bad.spelling);
-                let event = refusal(bad, self.now());
-                self.outputs.event(id, self.audience.spelling(id), &event);
-            }
-            Ok(request) => {
-                self.spell(id, request.spelling);
-                self.request(id, request);
-            }
-        }
-    }
-
-    fn spell(&mut self, id: ClientId, spelling: codeswarm_protocol::command::Spelling) {
-        if let Some(client) = self.audience.client(id) {
-            client.spelling = spelling;
-        }
-    }
-
-    fn request(&mut self, id: ClientId, request: Request) {
-        if let Command::Subscribe(wanted) = &request.command {
-            match super::subscription::nodes_of(&self.core, wanted) {
-                Ok(nodes) => {
-                    let mut event = RouterEvent::new(RouterWord::Subscribed {}, self.now().wall);
-                    event.request_id.clone_from(&request.request_id);
-                    event.swarm_id.clone_from(&wanted.swarm_id);
-                    self.outputs.event(id, request.spelling, &event);
-                    let swarm_id = wanted.swarm_id.as_ref();
-                    self.audience
-                        .subscribe(id, swarm_id, nodes, request.request_id, request.spelling);
-                }
-                Err(rejection) => self.reject(id, request.request_id, rejection),
-            }
-            return;
-        }
-        let known = match &request.request_id {
-            None => None,
-            Some(name) => match self.batch.request(name) {
-                Some(known) => Some(known),
-                None => match self.state.request(name) {
-                    Ok(known) => known,
-                    Err(error) => {
-                        let rejection = Rejection::new(RejectionCode::State, error.to_string());
-                        return self.reject(id, request.request_id.clone(), rejection);
-                    }
-                },
-            },
-        };
-        self.input(Input::Command {
-            client: id,
-            request,
-            known,
-        });
-    }
-
-    fn reject(&mut self, id: ClientId, request_id: Option<codeswarm_protocol::RequestId>, rejection: Rejection) {
-        let spelling = self.audience.spelling(id);
-        let bad = codeswarm_protocol::command::BadRequest {
-            request_id,
-            spelling,
-            rejection,
-        };
-        self.outputs.event(id, spelling, &refusal(bad, self.now()));
-    }
-
-    fn follower_said(&mut self, up: Upward) {
-        match up {
-            Upward::Hello { host, pid, root, .. } => tracing::info!(%host, pid, %root, "the mailbox is followed"),
-            Upward::Chunk { place, offset, data } => self.chunk(&place, offset, &data),
-            Upward::Skipped {
-                place,
-                offset,
-                length,
-                head,
-            } => {
-                self.core.read_to(&place, offset + length);
-                self.tell_skipped(&place, offset, length, head);
-            }
-            Upward::Ended { place, .. } => self.input(Input::OutboxEnded { place }),
-            Upward::Reopened { place } => self.input(Input::OutboxReopened { place }),
-            Upward::Appended { ticket, offset, .. } => self.input(Input::Appended { ticket, offset }),
-            Upward::AppendFailed {
-                ticket,
-                may_have_happened,
-                error,
-            } => {
-                self.input(Input::AppendFailed {
-                    ticket,
-                    may_have_happened,
-                    error,
-                });
-            }
-            Upward::Prepared { ticket, error } => self.input(Input::Prepared { ticket, error }),
-            Upward::Part {
-                ticket,
-                next,
-                done,
-                error,
-                data,
-                ..
-            } => self.part(ticket, next, done, error, &data),
-            Upward::Pong { .. } => {}
-            Upward::Trouble { place, error } => {
-                let message = match place {
-                    Some(place) => format!("node {place}: {error}"),
-                    None => error,
-                };
-                tracing::warn!(%message, "trouble with the mailbox");
-                let event = RouterEvent::new(RouterWord::RouterTrouble { message }, self.now().wall);
-                self.carry_out(vec![Effect::Tell {
-                    whom: Whom::Everybody,
-                    event,
-                }]);
-            }
-        }
-    }
-
-    fn chunk(&mut self, place: &Place, offset: u64, data: &Bytes) {
-        let mut start = 0;
-        let mut effects = Vec::new();
-        let at = self.now();
-        while let Some(length) = data
-            .get(start..)
-            .and_then(|rest| rest.iter().position(|byte| *byte == b'\n'))
-        {
-            let line = data.slice(start..=start + length);
-            let begins = offset + start as u64;
-            start += length + 1;
-            let end = offset + start as u64;
-            let head = match RecordHead::parse(&line) {
-                Ok(head) if head.seq.0 > 0 => head,
-                _ => {
-                    self.core.read_to(place, end);
-                    let head = String::from_utf8_lossy(line.get(..line.len().min(80)).unwrap_or_default()).into_owned();
-                    self.tell_skipped(place, begins, line.len() as u64, head);
-                    continue;
-                }
-            };
-            let mut context = Context {
-                at,
-                names: &mut self.names,
-                effects: &mut effects,
-            };
-            self.core.before_record(place, &head, &mut context);
-            self.carry_out(std::mem::take(&mut effects));
-            let before = self.core.stream_end(place).0;
-            let mut context = Context {
-                at,
-                names: &mut self.names,
-                effects: &mut effects,
-            };
-            if let Passage::Next(position) = self.core.record(place, &line, &head, end, &mut context) {
-                self.pass_on(place, before, position, &line, &head);
-            }
-            self.carry_out(std::mem::take(&mut effects));
-        }
-        let (position, offset) = self.core.stream_end(place);
-        self.batch.cursors.insert(place.clone(), (offset, position));
-    }
-
-    fn pass_on(
-        &mut self,
-        place: &Place,
-        before: codeswarm_protocol::Position,
-        position: codeswarm_protocol::Position,
-        line: &[u8],
-        head: &RecordHead<'_>,
-    ) {
-        let swarm_id = self.core.swarm_of(&place.job_id);
-        let injection_id = head.injection_id.as_deref();
-        let ending = ending_of_record(&head.kind, line);
-        let heard = Heard {
-            place,
-            swarm_id,
-            position,
-            before,
-            injection_id,
-            ending,
-        };
-        let hearers = self.audience.hear(heard, |id| self.outputs.has_room(id));
-        let request_id = injection_id.and_then(|id| self.core.request_of(place, id));
-        for id in hearers {
-            self.outputs.line(
-                id,
-                self.audience.spelling(id),
-                line,
-                head,
-                Added { swarm_id, request_id },
-            );
-        }
-    }
-
-    fn tell_skipped(&mut self, place: &Place, offset: u64, length: u64, head: String) {
-        let file = format!("outbox of {place}");
-        let word = RouterWord::RecordsSkipped {
-            file,
-            offset,
-            length,
-            head,
-        };
-        let mut event = RouterEvent::new(word, self.now().wall);
-        event.swarm_id = self.core.swarm_of(&place.job_id).cloned();
-        event.job_id = Some(place.job_id.clone());
-        event.node_id = Some(place.node_id);
-        let whom = event.swarm_id.clone().map_or(Whom::Everybody, Whom::Swarm);
-        self.carry_out(vec![Effect::Tell { whom, event }]);
-    }
-
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         let mut effects = Vec::new();
         let at = self.now();
         self.core.step(
@@ -619,7 +382,7 @@ impl Server {
         self.carry_out(effects);
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Save(change) => self.batch.changes.push(change),

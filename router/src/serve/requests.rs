@@ -1,0 +1,101 @@
+//! What clients say: each line parsed at the border, refused or handed to the core.
+
+use bytes::Bytes;
+
+use codeswarm_protocol::command::{BadRequest, Command, Request, Spelling};
+use codeswarm_protocol::event::{RouterEvent, RouterWord};
+use codeswarm_protocol::{Rejection, RejectionCode, RequestId};
+
+use super::client_io::FromClient;
+use super::line_reader::ReadLine;
+use super::server::Server;
+use crate::core::{ClientId, Input, refusal};
+
+impl Server {
+    pub(super) fn client_said(&mut self, from: FromClient) {
+        match from {
+            FromClient::Gone(id) => self.leave(id),
+            FromClient::Room => {}
+            FromClient::Sent(id, ReadLine::End) => {
+                if let Some(client) = self.audience.client(id) {
+                    client.finished_asking = true;
+                }
+            }
+            FromClient::Sent(id, ReadLine::TooLong(length)) => {
+                let limit = self.line_limit;
+                let reason = format!("the line has {length} bytes; at most {limit} are taken, and it was read away");
+                self.reject(id, None, Rejection::new(RejectionCode::LineTooLong, reason));
+            }
+            FromClient::Sent(id, ReadLine::Line(line)) => self.line(id, &line),
+        }
+    }
+
+    fn line(&mut self, id: ClientId, line: &Bytes) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        match Request::parse(line) {
+            Err(bad) => {
+                self.spell(id, bad.spelling);
+                let event = refusal(bad, self.now());
+                self.outputs.event(id, self.audience.spelling(id), &event);
+            }
+            Ok(request) => {
+                self.spell(id, request.spelling);
+                self.request(id, request);
+            }
+        }
+    }
+
+    fn spell(&mut self, id: ClientId, spelling: Spelling) {
+        if let Some(client) = self.audience.client(id) {
+            client.spelling = spelling;
+        }
+    }
+
+    fn request(&mut self, id: ClientId, request: Request) {
+        if let Command::Subscribe(wanted) = &request.command {
+            match super::subscription::nodes_of(&self.core, wanted) {
+                Ok(nodes) => {
+                    let mut event = RouterEvent::new(RouterWord::Subscribed {}, self.now().wall);
+                    event.request_id.clone_from(&request.request_id);
+                    event.swarm_id.clone_from(&wanted.swarm_id);
+                    self.outputs.event(id, request.spelling, &event);
+                    let swarm_id = wanted.swarm_id.as_ref();
+                    self.audience
+                        .subscribe(id, swarm_id, nodes, request.request_id, request.spelling);
+                }
+                Err(rejection) => self.reject(id, request.request_id, rejection),
+            }
+            return;
+        }
+        let known = match &request.request_id {
+            None => None,
+            Some(name) => match self.batch.request(name) {
+                Some(known) => Some(known),
+                None => match self.state.request(name) {
+                    Ok(known) => known,
+                    Err(error) => {
+                        let rejection = Rejection::new(RejectionCode::State, error.to_string());
+                        return self.reject(id, request.request_id.clone(), rejection);
+                    }
+                },
+            },
+        };
+        self.input(Input::Command {
+            client: id,
+            request,
+            known,
+        });
+    }
+
+    fn reject(&mut self, id: ClientId, request_id: Option<RequestId>, rejection: Rejection) {
+        let spelling = self.audience.spelling(id);
+        let bad = BadRequest {
+            request_id,
+            spelling,
+            rejection,
+        };
+        self.outputs.event(id, spelling, &refusal(bad, self.now()));
+    }
+}
