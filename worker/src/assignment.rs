@@ -61,6 +61,7 @@ fn missing(what: &str, flag: &str, variable: &str) -> WorkerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Filesystem;
 
     fn args() -> Args {
         Args {
@@ -69,6 +70,7 @@ mod tests {
             node_id: None,
             launch: None,
             shared_with_group: false,
+            filesystem: Filesystem::Auto,
         }
     }
 

@@ -39,6 +39,21 @@ pub struct Args {
     /// The mailbox's folders may be written by their group, whose members can then run code as this user
     #[arg(long)]
     pub shared_with_group: bool,
+    /// What the mailbox is on: decides whether records are synced and whether the inbox is polled
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Filesystem::Auto)]
+    pub filesystem: Filesystem,
+}
+
+/// What a mailbox can be on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Filesystem {
+    /// As the system tells
+    #[default]
+    Auto,
+    /// A disk of this machine
+    Local,
+    /// A filesystem that other machines write too
+    Network,
 }
 
 /// Runs a worker to its end. Logs go to standard error (`RUST_LOG` chooses), nothing to standard output.
@@ -69,7 +84,17 @@ fn work(args: &Args) -> Result<&'static str, WorkerError> {
     if let Some(restarts) = &assignment.restarts {
         tracing::info!(restarts, "Slurm has restarted this job");
     }
-    let shared_with_group = args.shared_with_group;
+    let access = if args.shared_with_group {
+        Access::Group
+    } else {
+        Access::Owner
+    };
+    let mailbox = Mailbox::with_access(&assignment.root, access);
+    let mailbox = match args.filesystem {
+        Filesystem::Auto => mailbox,
+        Filesystem::Local => mailbox.on(FilesystemKind::Local),
+        Filesystem::Network => mailbox.on(FilesystemKind::Network("by --filesystem")),
+    };
     if let Err(error) = codeswarm_agents::adopt_orphans() {
         tracing::warn!(%error, "orphans of the agent cannot be adopted; some may outlive it");
     }
@@ -81,20 +106,14 @@ fn work(args: &Args) -> Result<&'static str, WorkerError> {
             what: "a runtime",
             source,
         })?;
-    let ended = runtime.block_on(run::run(move || prepare(&assignment, shared_with_group)));
+    let ended = runtime.block_on(run::run(move || prepare(mailbox, &assignment)));
     // A thread that hangs in a filesystem that does not answer must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended
 }
 
 /// Takes the place and makes the folders. The outbox first: it is what tells that the place is free.
-fn prepare(assignment: &Assignment, shared_with_group: bool) -> Result<Prepared, WorkerError> {
-    let access = if shared_with_group {
-        Access::Group
-    } else {
-        Access::Owner
-    };
-    let mailbox = Mailbox::with_access(&assignment.root, access);
+fn prepare(mailbox: Mailbox, assignment: &Assignment) -> Result<Prepared, WorkerError> {
     mailbox.create()?;
     let place = assignment.place.clone();
     let launch = launch_file::read(&mailbox, &place, assignment.launch.as_deref())?;

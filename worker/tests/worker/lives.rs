@@ -356,3 +356,90 @@ fn the_heartbeat_tells_who_lives() {
     assert_eq!(beat["epoch"], 1);
     worker.terminate();
 }
+
+#[test]
+fn an_agent_that_cannot_be_started_ends_the_worker_with_its_prompts() {
+    let node = Node::with(json!({"agent": {"kind": "codex", "command": ["/nowhere/codex"]}}));
+    node.prompt("i1", "hello");
+    let (status, out, log) = node.start().end();
+    assert_eq!((status.code(), out.as_str()), (Some(78), ""), "{log}");
+    assert!(node.is_archived());
+    let records = node.records();
+    let failed = records.iter().find(|record| ends(record, "i1")).unwrap();
+    assert!(
+        matches!(&failed.word, Word::InjectFailed { error, reason } if error == "agent_unusable" && reason.contains("/nowhere/codex")),
+        "{failed:?}"
+    );
+    assert!(
+        matches!(&records.last().unwrap().word, Word::WorkerExit { reason, .. } if reason == "agent_unusable"),
+        "{records:#?}"
+    );
+}
+
+#[test]
+fn a_mailbox_that_other_machines_write_is_polled_and_synced() {
+    let node = Node::new();
+    let mut command = node.command();
+    command.args(["--filesystem", "network"]);
+    let worker = node.spawn(command);
+    node.prompt("i1", "hello");
+    node.wait_for("the first end", |record| ends(record, "i1"));
+    node.prompt("i2", "again");
+    node.wait_for("the second end", |record| ends(record, "i2"));
+    worker.terminate();
+    assert!(node.is_archived());
+}
+
+#[test]
+fn p7_a_worker_that_is_told_to_end_before_it_has_begun_ends() {
+    let node = Node::new();
+    std::fs::remove_file(node.mailbox.launch_file(&node.place.job_id)).unwrap();
+    let mut command = node.command();
+    command.args(["--filesystem", "network"]);
+    let worker = node.spawn(command);
+    let since = std::time::Instant::now();
+    while !worker.log().contains("the launch file is not there yet") {
+        assert!(since.elapsed().as_secs() < 60, "{}", worker.log());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    worker.terminate();
+}
+
+#[test]
+fn a_terminal_that_closes_does_not_end_a_worker() {
+    let node = Node::new();
+    let worker = node.start();
+    node.wait_for("the agent", |record| matches!(record.word, Word::AgentReady { .. }));
+    worker.signal(rustix::process::Signal::HUP);
+    node.prompt("i1", "hello");
+    node.wait_for("the end", |record| ends(record, "i1"));
+    worker.terminate();
+}
+
+#[test]
+fn a_steering_prompt_ends_with_the_turn_that_it_joined() {
+    let node = Node::new();
+    let worker = node.start();
+    node.prompt("main", "[[hang]]");
+    node.wait_for("the turn", |record| matches!(record.word, Word::TurnStarted { .. }));
+    node.append(&json!({"type": "user", "injection_id": "more", "content": "and this", "steer": true}).to_string());
+    node.wait_for("the second to join", |record| {
+        about(record, "more") && matches!(record.word, Word::TurnStarted { .. })
+    });
+    node.append(r#"{"type":"control","payload":{"type":"interrupt","injection_id":"more"}}"#);
+    let records = node.wait("both ends", |records| {
+        ["main", "more"]
+            .iter()
+            .all(|injection| records.iter().any(|record| ends(record, injection)))
+    });
+    let end = records.iter().find(|record| ends(record, "more")).unwrap();
+    let Word::TurnComplete {
+        status, steered_into, ..
+    } = &end.word
+    else {
+        panic!("{end:?}")
+    };
+    assert_eq!(*status, TurnStatus::Interrupted);
+    assert_eq!(*steered_into, InjectionId::new("main").ok(), "it had a turn of its own");
+    worker.terminate();
+}

@@ -6,4 +6,5 @@
 
 mod full_disk;
 mod lives;
+mod storm;
 mod support;
