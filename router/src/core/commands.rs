@@ -1,22 +1,16 @@
 //! Each command of a client: checked whole before anything changes.
 
 use codeswarm_protocol::command::{
-    ApproveExecution, BadRequest, Command, Inject, Interrupt, Request, SwarmStatus as StatusCommand, Target,
+    ApproveExecution, Command, Inject, Interrupt, Request, SwarmStatus as StatusCommand, Target,
 };
 use codeswarm_protocol::event::{RouterEvent, RouterWord, SwarmSummary};
 use codeswarm_protocol::inbox::Control;
 use codeswarm_protocol::nodes::SelectorError;
-use codeswarm_protocol::{Place, Rejection, RejectionCode, RequestId, SwarmId};
+use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
 
+use super::answer::{Asker, answer, launched, reject};
 use super::model::Outgoing;
 use super::{ClientId, Context, Core, Effect, KnownRequest, Swarm, Whom};
-
-/// Who asked, and under which name.
-#[derive(Debug, Clone)]
-pub(super) struct Asker {
-    pub client: ClientId,
-    pub request_id: Option<RequestId>,
-}
 
 impl Core {
     pub(super) fn command(
@@ -401,36 +395,6 @@ impl Core {
         if let Some(request_id) = asker.request_id.clone() {
             context.save(super::Change::Request { request_id, known });
         }
-    }
-}
-
-/// The refusal of a line that is no command.
-pub fn refusal(bad: BadRequest, at: super::Moment) -> RouterEvent {
-    let Rejection { code, field, reason } = bad.rejection;
-    let mut event = RouterEvent::new(RouterWord::CommandRejected { code, field, reason }, at.wall);
-    event.request_id = bad.request_id;
-    event
-}
-
-pub(super) fn reject(asker: &Asker, rejection: Rejection, context: &mut Context<'_>) {
-    let Rejection { code, field, reason } = rejection;
-    answer(
-        asker,
-        context.event(RouterWord::CommandRejected { code, field, reason }),
-        context,
-    );
-}
-
-pub(super) fn answer(asker: &Asker, mut event: RouterEvent, context: &mut Context<'_>) {
-    event.request_id.clone_from(&asker.request_id);
-    context.tell(Whom::Client(asker.client), event);
-}
-
-pub(super) fn launched(swarm: &Swarm) -> RouterWord {
-    RouterWord::SwarmLaunched {
-        node_count: swarm.node_count,
-        status: swarm.status,
-        provider: swarm.provider.clone(),
     }
 }
 

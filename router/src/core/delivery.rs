@@ -10,7 +10,7 @@ use codeswarm_protocol::frame::{Downward, Ticket};
 use codeswarm_protocol::inbox::{Control, InboxRecord};
 use codeswarm_protocol::{InjectionId, Place, Position, Rejection, RejectionCode};
 
-use super::commands::{Asker, answer, reject};
+use super::answer::{Asker, answer, reject};
 use super::model::{Awaited, Injection, InjectionState, Outgoing};
 use super::{Change, Context, Core, Effect, Timer, Whom};
 

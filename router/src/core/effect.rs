@@ -6,11 +6,7 @@ use codeswarm_protocol::frame::{Downward, Ticket};
 use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::{InjectionId, JobId, Place, Position, RequestId, SwarmId};
 
-use super::model::{Injection, InjectionState, Node, Swarm};
-
-/// A connection of a client, named by the shell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientId(pub u64);
+use super::model::{ClientId, Injection, InjectionState, Node, Swarm};
 
 /// New ids, unique for ever.
 pub trait Names {

@@ -6,7 +6,7 @@ use codeswarm_protocol::frame::{Downward, Ticket};
 use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::{NodeId, Place, Rejection, RejectionCode, SwarmId};
 
-use super::commands::{Asker, launched};
+use super::answer::{Asker, launched};
 use super::model::{Awaited, Node, Swarm};
 use super::{Change, Context, Core, Effect, KnownRequest, ProviderCommand, Whom, WorkerToRun};
 

@@ -3,6 +3,7 @@
 //! Swarms, nodes, injections and requests live here. Who among the clients hears which event is `audience`'s; how
 //! things are stored, sent or started is the shell's. No clock, file, socket or random number is read in this room.
 
+mod answer;
 mod commands;
 mod delivery;
 mod effect;
@@ -12,11 +13,9 @@ mod records;
 mod status;
 mod terminate;
 
-pub use commands::refusal;
-pub use effect::{
-    Change, ClientId, Effect, Input, KnownRequest, Names, ProviderCommand, ProviderEvent, Whom, WorkerToRun,
-};
-pub use model::{Injection, InjectionState, Node, Swarm};
+pub use answer::refusal;
+pub use effect::{Change, Effect, Input, KnownRequest, Names, ProviderCommand, ProviderEvent, Whom, WorkerToRun};
+pub use model::{ClientId, Injection, InjectionState, Node, Swarm};
 pub use records::Passage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -311,3 +310,6 @@ enum Timer {
 
 /// What waits to be appended to one node's inbox, in order; one append is under way at a time.
 type Line = VecDeque<Outgoing>;
+
+#[cfg(test)]
+mod tests;

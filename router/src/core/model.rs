@@ -12,7 +12,9 @@ use codeswarm_protocol::inbox::Control;
 use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::{Epoch, InjectionId, JobId, Place, Position, RequestId, SwarmId, Timestamp};
 
-use super::effect::ClientId;
+/// A connection of a client, named by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
 
 /// One launch and its nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use codeswarm_protocol::event::{NodeStatus, RouterWord};
 use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
 
-use super::commands::{Asker, answer};
+use super::answer::{Asker, answer};
 use super::{Context, Core};
 
 impl Core {

@@ -4,7 +4,7 @@ use codeswarm_protocol::event::{NodeState, RouterWord, SwarmState};
 use codeswarm_protocol::frame::Downward;
 use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
 
-use super::commands::Asker;
+use super::answer::Asker;
 use super::{Change, Context, Core, Effect, ProviderCommand, ProviderEvent};
 
 impl Core {
@@ -38,7 +38,7 @@ impl Core {
         });
         if let Some(mut event) = self.swarm_event(swarm_id, context.at) {
             event.request_id.clone_from(&asker.request_id);
-            super::commands::answer(asker, event, context);
+            super::answer::answer(asker, event, context);
         }
         if first {
             self.settle(swarm_id, context);
