@@ -75,7 +75,10 @@ impl Core {
             }
             Command::Shutdown(_) => {
                 self.stopping = true;
-                answer(asker, context.event(RouterWord::ShuttingDown {}), context);
+                // Everybody hears it: who follows a swarm must not take it for a crash and start the router again.
+                let mut event = context.event(RouterWord::ShuttingDown {});
+                event.request_id.clone_from(&asker.request_id);
+                context.tell(Whom::Everybody, event);
             }
         }
         Ok(())
