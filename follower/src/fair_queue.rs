@@ -43,6 +43,11 @@ impl<K: Clone + Eq + Hash> FairQueue<K> {
         None
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Leaves the line.
     pub fn remove(&mut self, key: &K) {
         self.waiting.remove(key);
@@ -76,6 +81,7 @@ mod tests {
         queue.push(1);
         queue.push(2);
         queue.remove(&1);
+        assert_eq!(queue.len(), 1);
         queue.push(1);
         assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some(2), Some(1), None));
     }

@@ -1,13 +1,18 @@
 //! Starting a follower, and handing each command to whoever carries it out.
 
+use std::io;
+use std::time::Instant;
+
 use codeswarm_mailbox::{Lease, Limits, Mailbox, Wakes, WatchMode};
 use codeswarm_protocol::frame::{Downward, Upward};
-use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{FollowerConfig, FollowerError};
 use crate::history::{self, Request};
 use crate::inboxes::{Inboxes, Line};
+use crate::stalls::{self, Stalls};
 use crate::tenancy::Tenancy;
 use crate::watching::{Order, Watching};
 
@@ -59,7 +64,6 @@ pub fn spawn(config: FollowerConfig) -> Result<Follower, FollowerError> {
         pid,
         root: root.to_string_lossy().into_owned(),
     });
-    let inboxes = Inboxes::start(&mailbox, config.open_inboxes, &event).map_err(FollowerError::System)?;
     let lanes = if mailbox.filesystem().is_network() {
         LANES.1
     } else {
@@ -67,21 +71,45 @@ pub fn spawn(config: FollowerConfig) -> Result<Follower, FollowerError> {
     };
     let (orders, order) = mpsc::channel(COMMANDS);
     let (requests, request) = mpsc::channel(COMMANDS);
-    let watching = Watching::new(mailbox.clone(), wakes, lanes, config.chunk_bytes);
+    let stalls = Stalls::default();
+    let inboxes = Inboxes::start(&mailbox, config.open_inboxes, &stalls, &event).map_err(FollowerError::System)?;
+    let watching = Watching::new(mailbox.clone(), wakes, lanes, config.chunk_bytes, stalls.clone());
+    let watching = in_its_thread(watching, order, event.clone()).map_err(FollowerError::System)?;
+    let history = history::answer(mailbox.clone(), request, stalls.clone(), event.clone());
     let desk = Desk {
         orders,
         requests,
         inboxes,
-        events: event.clone(),
+        events: event,
     };
     let task = tokio::spawn(run(
         command,
         desk,
-        tokio::spawn(watching.run(order, event.clone())),
-        tokio::spawn(history::answer(mailbox.clone(), request, event)),
-        Tenancy::begin(lease, mailbox.filesystem().is_network()),
+        Parts {
+            watching,
+            history: tokio::spawn(history),
+            tenancy: Tenancy::begin(lease, mailbox.filesystem().is_network()),
+            stalls,
+        },
     ));
     Ok(Follower { commands, events, task })
+}
+
+/// Runs the watching in a thread of its own; how it ended comes through the channel.
+fn in_its_thread(
+    watching: Watching,
+    orders: mpsc::Receiver<Order>,
+    events: mpsc::Sender<Upward>,
+) -> io::Result<oneshot::Receiver<Result<(), String>>> {
+    let (ended, how) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name("following".into()).spawn(move || {
+        let end = runtime.block_on(watching.run(orders, events));
+        // A look that hangs in a filesystem is not waited for.
+        runtime.shutdown_background();
+        let _nobody_asks = ended.send(end.map_err(|error| error.to_string()));
+    })?;
+    Ok(how)
 }
 
 fn wakes(config: &FollowerConfig, mailbox: &Mailbox) -> Result<Wakes, FollowerError> {
@@ -116,6 +144,16 @@ struct Desk {
 }
 
 impl Desk {
+    /// Says what there is room for; what the consumer has no room for, it would not see in time.
+    fn tell(&self, troubles: Vec<Upward>) {
+        for trouble in troubles {
+            tracing::warn!(?trouble, "the filesystem stalls");
+            if self.events.try_send(trouble).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Hands a command to whoever carries it out; waits while too many wait there. One whose taker has gone is dropped:
     /// the follower is about to end.
     async fn hand_in(&self, command: Downward) {
@@ -170,14 +208,18 @@ impl Desk {
     }
 }
 
-/// Takes commands until there are no more, nobody listens, or the follower may not go on; then ends in order.
-async fn run(
-    mut commands: mpsc::Receiver<Downward>,
-    desk: Desk,
-    mut watching: JoinHandle<Result<(), JoinError>>,
+/// What works beside the desk.
+struct Parts {
+    watching: oneshot::Receiver<Result<(), String>>,
     history: JoinHandle<()>,
-    mut tenancy: Tenancy,
-) {
+    tenancy: Tenancy,
+    stalls: Stalls,
+}
+
+/// Takes commands until there are no more, nobody listens, or the follower may not go on; then ends in order.
+async fn run(mut commands: mpsc::Receiver<Downward>, desk: Desk, mut parts: Parts) {
+    let mut clock = interval(stalls::LONG / 2);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let trouble = loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -185,11 +227,13 @@ async fn run(
                 None => break None,
             },
             () = desk.events.closed() => break None,
-            ended = &mut watching => break match ended {
+            _ = clock.tick() => desk.tell(parts.stalls.overdue(Instant::now())),
+            ended = &mut parts.watching => break match ended {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) | Err(error) => Some(format!("the follower has a fault and ends: {error}")),
+                Ok(Err(error)) => Some(format!("the follower has a fault and ends: {error}")),
+                Err(_) => Some("the follower has a fault and ends: the thread that follows has panicked".into()),
             },
-            lost = tenancy.lost() => {
+            lost = parts.tenancy.lost() => {
                 desk.inboxes.forbid();
                 break Some(format!("{lost}; this follower ends"));
             }
@@ -207,11 +251,11 @@ async fn run(
     }
     drop((commands, orders, requests, events));
     // Only when nothing writes any more does the lease go back.
-    if tokio::task::spawn_blocking(|| inboxes.finish()).await.is_err() || history.await.is_err() {
+    if tokio::task::spawn_blocking(|| inboxes.finish()).await.is_err() || parts.history.await.is_err() {
         tracing::error!("a part of the follower has panicked");
     }
-    if !watching.is_finished() {
-        let _told_by_itself = watching.await;
+    parts.tenancy.give_back().await;
+    if !parts.watching.is_terminated() {
+        let _told_by_itself = parts.watching.await;
     }
-    tenancy.give_back().await;
 }

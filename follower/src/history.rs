@@ -14,6 +14,8 @@ use rustix::fs::{Mode, OFlags};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::stalls::Stalls;
+
 /// How many requests are worked on at once.
 const AT_ONCE: usize = 4;
 
@@ -48,7 +50,12 @@ pub enum Request {
 }
 
 /// Works on requests until there are no more; each is answered on `events`.
-pub async fn answer(mailbox: Mailbox, mut requests: mpsc::Receiver<Request>, events: mpsc::Sender<Upward>) {
+pub async fn answer(
+    mailbox: Mailbox,
+    mut requests: mpsc::Receiver<Request>,
+    stalls: Stalls,
+    events: mpsc::Sender<Upward>,
+) {
     let lanes = Arc::new(Semaphore::new(AT_ONCE));
     let mut work = JoinSet::new();
     while let Some(request) = requests.recv().await {
@@ -56,11 +63,17 @@ pub async fn answer(mailbox: Mailbox, mut requests: mpsc::Receiver<Request>, eve
             break;
         };
         while work.try_join_next().is_some() {}
-        let (mailbox, events) = (mailbox.clone(), events.clone());
+        let (mailbox, stalls, events) = (mailbox.clone(), stalls.clone(), events.clone());
         work.spawn(async move {
             let _lane = lane;
-            let answered = tokio::task::spawn_blocking(move || carry_out(&mailbox, request)).await;
-            match answered {
+            let answered = tokio::task::spawn_blocking(move || {
+                let _under_way = match &request {
+                    Request::Prepare { .. } => stalls.begin("making a job's files", None, Instant::now()),
+                    Request::Read { place, .. } => stalls.begin("reading the outbox", Some(place), Instant::now()),
+                };
+                carry_out(&mailbox, request)
+            });
+            match answered.await {
                 Ok(answer) => {
                     let _nobody_listens = events.send(answer).await;
                 }

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use codeswarm_mailbox::{AppendError, Durability, FilesystemKind, LineFile, Mailbox, Written};
@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::presence;
+use crate::stalls::Stalls;
 
 /// Threads that append. A network filesystem makes each line wait for its server; four of them wait together.
 const THREADS: usize = 4;
@@ -52,7 +53,7 @@ impl Inboxes {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(mailbox: &Mailbox, open: usize, events: &mpsc::Sender<Upward>) -> io::Result<Self> {
+    pub fn start(mailbox: &Mailbox, open: usize, stalls: &Stalls, events: &mpsc::Sender<Upward>) -> io::Result<Self> {
         let runtime = Handle::current();
         let forbidden = Arc::new(AtomicBool::new(false));
         let mut queues = Vec::with_capacity(THREADS);
@@ -63,6 +64,7 @@ impl Inboxes {
                 open: OpenInboxes::new(mailbox.clone(), (open / THREADS).max(1)),
                 lines,
                 events: events.clone(),
+                stalls: stalls.clone(),
                 runtime: runtime.clone(),
                 forbidden: Arc::clone(&forbidden),
             };
@@ -110,6 +112,7 @@ struct Writer {
     open: OpenInboxes,
     lines: mpsc::Receiver<Line>,
     events: mpsc::Sender<Upward>,
+    stalls: Stalls,
     runtime: Handle,
     forbidden: Arc<AtomicBool>,
 }
@@ -117,10 +120,14 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Some(line) = self.next() {
+            let under_way = self
+                .stalls
+                .begin("appending to the inbox", Some(&line.place), Instant::now());
             let answer = match self.forbidden.load(Ordering::Acquire) {
                 true => lease_is_lost(&line),
                 false => self.open.append(&line),
             };
+            drop(under_way);
             if self.events.blocking_send(answer).is_err() {
                 return;
             }

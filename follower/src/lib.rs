@@ -23,6 +23,7 @@ mod inboxes;
 pub mod lines;
 mod presence;
 pub mod serve;
+mod stalls;
 mod tenancy;
 mod turns;
 mod watching;

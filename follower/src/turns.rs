@@ -138,6 +138,11 @@ impl Turns {
         self.waiting.remove(place);
     }
 
+    /// How many wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// It moved, or is about to, or is due for a look.
     pub fn wake(&mut self, place: &Place) {
         match self.watched.get_mut(place) {

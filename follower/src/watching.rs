@@ -1,5 +1,8 @@
-//! Following outboxes: carries out what [`crate::turns`] decides. One task owns all of it; looks at files run beside it,
-//! where they may block.
+//! Following outboxes: carries out what [`crate::turns`] decides, in a thread of its own.
+//!
+//! While little moves, a look is made in that thread: one wake-up a look is what keeps an idle follower cheap. As soon as
+//! several files wait, looks go to threads beside it, `lanes` at once, since on a network filesystem each waits for a
+//! server.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,7 +13,11 @@ use codeswarm_protocol::ids::Place;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::stalls::Stalls;
 use crate::turns::{Finding, Look, Turns, WatchNumber, Yield};
+
+/// More files than this are not held open between their turns.
+const OPEN: usize = 64;
 
 /// What the watching is told.
 #[derive(Debug)]
@@ -33,6 +40,7 @@ pub struct Watching {
     looks: JoinSet<Done>,
     lanes: usize,
     chunk_bytes: usize,
+    stalls: Stalls,
     /// Said, and not yet taken by the consumer. No look begins while it holds `lanes` events, so a slow consumer stops
     /// the reading and the files keep what it has not taken.
     unsent: VecDeque<Upward>,
@@ -51,7 +59,7 @@ struct Done {
 
 impl Watching {
     /// Nothing watched yet. `lanes` looks at once, each of about `chunk_bytes` at most.
-    pub fn new(mailbox: Mailbox, wakes: Wakes, lanes: usize, chunk_bytes: usize) -> Self {
+    pub fn new(mailbox: Mailbox, wakes: Wakes, lanes: usize, chunk_bytes: usize, stalls: Stalls) -> Self {
         Self {
             mailbox,
             wakes,
@@ -60,6 +68,7 @@ impl Watching {
             looks: JoinSet::new(),
             lanes,
             chunk_bytes,
+            stalls,
             unsent: VecDeque::new(),
             doubtful: HashSet::new(),
         }
@@ -120,21 +129,29 @@ impl Watching {
                 continue;
             };
             let bytes = self.chunk_bytes;
-            self.looks.spawn_blocking(move || {
+            let stalls = self.stalls.clone();
+            let look = move || {
                 let begun = Instant::now();
+                let _under_way = stalls.begin("reading the outbox", Some(&place), begun);
                 let look = look(&mut tail, bytes, begun);
                 Done {
-                    place,
                     number,
                     tail,
                     look,
                     took: begun.elapsed(),
+                    place,
                 }
-            });
+            };
+            if self.looks.is_empty() && self.turns.waiting() == 0 {
+                let done = look();
+                self.looked(done);
+            } else {
+                self.looks.spawn_blocking(look);
+            }
         }
     }
 
-    fn looked(&mut self, done: Done) {
+    fn looked(&mut self, mut done: Done) {
         let Some(looked) = self.turns.looked(&done.place, done.number, done.look) else {
             return;
         };
@@ -150,6 +167,9 @@ impl Watching {
         } else if self.doubtful.insert(done.place.clone()) {
             // The look may have been an event's, after which the schedule would leave the file alone for long.
             self.wakes.hint(&done.place);
+        }
+        if self.turns.waiting() > OPEN {
+            done.tail.put_down();
         }
         self.tails.insert(done.place, done.tail);
     }

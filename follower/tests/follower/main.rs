@@ -1,6 +1,10 @@
 //! The follower over real files: as a library, as a process, and as a printer of lines.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says where"
+)]
 
 mod asking;
 mod following;
