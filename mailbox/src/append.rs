@@ -109,6 +109,12 @@ pub enum AppendError {
         /// What was seen.
         what: &'static str,
     },
+    /// Our own fault: what was to be appended does not end with a newline.
+    #[error("something without a newline at its end was to be appended to {}; this is a fault of Codeswarm's", path.display())]
+    NotLines {
+        /// The file.
+        path: PathBuf,
+    },
     /// The name or the file cannot be trusted, or opening failed.
     #[error(transparent)]
     Open(#[from] MailboxError),
@@ -130,7 +136,7 @@ impl AppendError {
         match self {
             Self::NoSpace { taken, .. } | Self::ReadOnly { taken, .. } => *taken,
             Self::MayHaveHappened { .. } => true,
-            Self::Io { .. } | Self::Held { .. } | Self::Changed { .. } | Self::Open(_) => false,
+            Self::Io { .. } | Self::Held { .. } | Self::Changed { .. } | Self::NotLines { .. } | Self::Open(_) => false,
         }
     }
 
@@ -138,7 +144,7 @@ impl AppendError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Io { .. } | Self::MayHaveHappened { .. } => true,
-            Self::Held { .. } | Self::Changed { .. } => false,
+            Self::Held { .. } | Self::Changed { .. } | Self::NotLines { .. } => false,
             Self::Open(error) => error.may_pass(),
         }
     }
@@ -277,15 +283,11 @@ impl LineFile {
     /// left behind is finished first.
     ///
     /// After an error, [`AppendError::taken`] tells whose business the lines are.
-    ///
-    /// # Panics
-    ///
-    /// Never; bytes that do not end a line are refused in debug builds only.
     pub fn append(&mut self, lines: &[u8]) -> Result<Written, AppendError> {
-        debug_assert!(
-            lines.is_empty() || lines.ends_with(b"\n"),
-            "only whole lines are appended"
-        );
+        if !lines.is_empty() && !lines.ends_with(b"\n") {
+            let path = self.path.clone();
+            return Err(AppendError::NotLines { path });
+        }
         self.resume().map_err(AppendError::not_taken)?;
         let offset = self.end;
         if lines.is_empty() {

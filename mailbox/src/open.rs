@@ -17,6 +17,8 @@ pub(crate) enum How {
     Read,
     /// To read and to append; created with this mode if it is not there.
     Append(u32),
+    /// To read and to append; nothing is created.
+    AppendAgain,
     /// To read and to write at given offsets; nothing is created.
     Rewrite,
     /// As new; fails if the name is taken.
@@ -31,6 +33,7 @@ pub(crate) fn open(path: &Path, how: How) -> Result<File, MailboxError> {
     match how {
         How::Read => options.read(true),
         How::Append(mode) => options.read(true).append(true).create(true).mode(mode),
+        How::AppendAgain => options.read(true).append(true),
         How::Rewrite => options.read(true).write(true),
         How::New(mode) => options.write(true).create_new(true).mode(mode),
         How::Create(mode) => options.read(true).write(true).create(true).truncate(false).mode(mode),

@@ -77,9 +77,7 @@ impl RawFile for DiskFile {
 
     fn reopen(&mut self) -> io::Result<()> {
         if self.network {
-            self.file = self
-                .open_again(How::Rewrite)
-                .and_then(|_| self.open_again(How::Append(0o600)))?;
+            self.file = self.open_again(How::AppendAgain)?;
         }
         // On a local filesystem the descriptor carries our flock and sees everything that a new one would.
         Ok(())

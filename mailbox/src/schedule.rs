@@ -222,13 +222,14 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         wait.map_or(Next::Idle, Next::Wait)
     }
 
-    /// A look is over: what it found, and how long the filesystem took.
-    pub fn looked(&mut self, file: &K, outcome: Outcome, took: Duration, now: Instant) {
+    /// A look is over: what it found, and how long the filesystem took. False, and nothing changes, if this schedule
+    /// had not asked for it.
+    pub fn looked(&mut self, file: &K, outcome: Outcome, took: Duration, now: Instant) -> bool {
         let Some(entry) = self.files.get_mut(file) else {
-            return;
+            return false;
         };
         if !std::mem::take(&mut entry.looking) {
-            return;
+            return false;
         }
         let (lane, before) = (entry.lane, entry.pause);
         let hinted = std::mem::take(&mut entry.hinted);
@@ -254,6 +255,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         };
         let due = if hinted { now } else { now + self.jitter(pause) };
         self.queue(file, next, pause, due);
+        true
     }
 
     fn stamp(&mut self, file: &K) -> u64 {

@@ -14,9 +14,10 @@ const BLOCK: u64 = 64 * 1024;
 ///
 /// `seq` grows along the file; lines that are no records (torn, or an earlier system's) are passed over wherever they are.
 pub fn find_after_seq(file: &File, len: u64, seq: Seq) -> io::Result<u64> {
-    // Every record that starts before `low` is at most `seq`; every one that starts at or after `high` is higher.
-    let (mut low, mut high) = (0, len);
-    while high - low > BLOCK {
+    // Every record that starts before `low` is at most `seq`; every one that starts at or after `high` is higher. A record
+    // across `high` may take `low` beyond it.
+    let (mut low, mut high) = (0_u64, len);
+    while high.saturating_sub(low) > BLOCK {
         let middle = low + (high - low) / 2;
         let mut lines = Lines::from_next_line(file, middle, len)?;
         match lines.next_record(high)? {
@@ -43,7 +44,9 @@ struct Found {
 struct Lines<'file> {
     file: &'file File,
     buffer: Vec<u8>,
-    /// Where `buffer` begins in the file.
+    /// The part of the buffer that was passed.
+    passed: usize,
+    /// Where the rest of it begins in the file.
     start: u64,
     len: u64,
 }
@@ -53,6 +56,7 @@ impl<'file> Lines<'file> {
         Self {
             file,
             buffer: Vec::new(),
+            passed: 0,
             start,
             len,
         }
@@ -64,19 +68,22 @@ impl<'file> Lines<'file> {
             return Ok(Self::at(file, 0, len));
         };
         let mut lines = Self::at(file, before, len);
-        let skipped = lines.line_end()?.unwrap_or(lines.buffer.len());
-        lines.consume(skipped);
+        let rest = lines.line_length()?.unwrap_or(lines.buffer.len());
+        lines.pass(rest);
         Ok(lines)
     }
 
-    /// The first record that starts before `limit`; none if a line that ends before `len` is not found.
+    /// The first record that starts before `limit`.
     fn next_record(&mut self, limit: u64) -> io::Result<Option<Found>> {
         while self.start < limit {
-            let Some(end) = self.line_end()? else { return Ok(None) };
-            let parsed = RecordHead::parse(&self.buffer[..end]).map(|head| head.seq);
+            let Some(length) = self.line_length()? else {
+                return Ok(None);
+            };
+            let line = &self.buffer[self.passed..self.passed + length];
+            let seq = RecordHead::parse(line).map(|head| head.seq);
             let start = self.start;
-            self.consume(end);
-            if let Ok(seq) = parsed {
+            self.pass(length);
+            if let Ok(seq) = seq {
                 return Ok(Some(Found {
                     start,
                     end: self.start,
@@ -87,24 +94,22 @@ impl<'file> Lines<'file> {
         Ok(None)
     }
 
-    fn consume(&mut self, bytes: usize) {
-        self.buffer.drain(..bytes);
+    fn pass(&mut self, bytes: usize) {
+        self.passed += bytes;
         self.start += bytes as u64;
     }
 
-    /// The length of the line at the start of the buffer with its newline, reading on until it is whole.
-    fn line_end(&mut self) -> io::Result<Option<usize>> {
-        let mut searched = 0;
+    /// The length of the next line with its newline, reading on until it is whole; none if its end is not there.
+    fn line_length(&mut self) -> io::Result<Option<usize>> {
+        let mut searched = self.passed;
         loop {
             if let Some(at) = memchr::memchr(b'\n', &self.buffer[searched..]) {
-                return Ok(Some(searched + at + 1));
+                return Ok(Some(searched + at + 1 - self.passed));
             }
+            self.buffer.drain(..std::mem::take(&mut self.passed));
             searched = self.buffer.len();
             let place = self.start + searched as u64;
             let wanted = usize::try_from(self.len.saturating_sub(place).min(BLOCK)).unwrap_or(0);
-            if wanted == 0 {
-                return Ok(None);
-            }
             self.buffer.resize(searched + wanted, 0);
             let read = self.file.read_at(&mut self.buffer[searched..], place)?;
             self.buffer.truncate(searched + read);

@@ -21,9 +21,9 @@ use codeswarm_protocol::Place;
 
 use crate::error::MailboxError;
 use crate::layout::{Located, Mailbox};
-use crate::lines::{self, Front};
+use crate::lines;
 use crate::open::{self, How};
-use crate::range::{drop_cached_pages, find_newline, read_range};
+use crate::range::drop_cached_pages;
 
 /// The longest line that is read; longer ones are skipped.
 pub const MAX_LINE: usize = 64 << 20;
@@ -33,6 +33,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many of the last bytes read are remembered. The end of a record holds its seq, epoch, time and place.
 const REMEMBERED: usize = 64;
+
+mod reading;
 
 /// What one step brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,8 +132,8 @@ pub struct Tail {
     size: u64,
     found: Option<(Found, PathBuf)>,
     ended: bool,
-    /// The last look found a name that was gone when it was opened.
-    stumbled: bool,
+    /// The next step will bring something.
+    more: bool,
     /// Open only while more is known to be there.
     file: Option<File>,
     /// Whole lines that were read and not yet returned; they begin at `offset`.
@@ -166,7 +168,7 @@ impl Tail {
             size: 0,
             found: None,
             ended: false,
-            stumbled: false,
+            more: false,
             file: None,
             ready: Bytes::new(),
             searched: offset,
@@ -197,9 +199,7 @@ impl Tail {
 
     /// Whether the next step is known to bring something, so that it should be taken at once.
     pub fn has_more(&self) -> bool {
-        !self.ready.is_empty()
-            || self.file.is_some()
-            || (self.is_in(Found::Archive) && !self.ended && self.doubt.is_none())
+        self.more
     }
 
     /// Whether something must be looked at again before it is believed, although the file may not grow.
@@ -226,9 +226,17 @@ impl Tail {
     /// Looks, and reads at most about `max_bytes` of what is new (one line that is longer is still returned whole).
     pub fn step(&mut self, max_bytes: usize, now: Instant) -> Result<TailStep, TailError> {
         let step = self.try_step(max_bytes.max(1), now);
-        if step.is_err() {
-            self.file = None;
-        }
+        self.more = match &step {
+            Ok(TailStep::Lines { .. } | TailStep::Skipped { .. }) => {
+                !self.ready.is_empty() || self.searched < self.size || self.is_in(Found::Archive)
+            }
+            Ok(TailStep::Reopened | TailStep::Shrunk { .. }) => true,
+            Ok(TailStep::Nothing | TailStep::Ended { .. } | TailStep::Missing) => false,
+            Err(_) => {
+                self.file = None;
+                false
+            }
+        };
         step
     }
 
@@ -237,7 +245,7 @@ impl Tail {
             return Ok(self.pass_on(lines::front(&self.ready), now));
         }
         if self.file.is_none()
-            && let Some(step) = self.look(now)?
+            && let Some(step) = self.look(now, true)?
         {
             return Ok(step);
         }
@@ -276,8 +284,9 @@ impl Tail {
         }
     }
 
-    /// Where is the file, and has it grown? `None`: it has, and is open now.
-    fn look(&mut self, now: Instant) -> Result<Option<TailStep>, TailError> {
+    /// Where is the file, and has it grown? `None`: it has, and is open now. A file that is gone between the look and
+    /// the opening is looked for `again`, once.
+    fn look(&mut self, now: Instant, again: bool) -> Result<Option<TailStep>, TailError> {
         let Some((found, path, size)) = self.locate()? else {
             self.found = None;
             return Ok(Some(TailStep::Missing));
@@ -310,15 +319,12 @@ impl Tail {
         }
         let file = match open::open(&path, How::Read) {
             Ok(file) => file,
-            // Renamed since the look, or removed and open elsewhere (NFS): the next look asks anew.
-            Err(MailboxError::Io { source, .. }) if !self.stumbled && is_gone(&source) => {
-                self.stumbled = true;
+            Err(MailboxError::Io { source, .. }) if again && is_gone(&source) => {
                 self.found = None;
-                return Ok(Some(TailStep::Nothing));
+                return self.look(now, false);
             }
             Err(error) => return Err(self.of_mailbox(error)),
         };
-        self.stumbled = false;
         self.size = file.metadata().map_err(self.later("look at", &path))?.len();
         if self.size <= self.offset {
             // Cut back since the look, or an older answer of the server's; the next look tells.
@@ -354,219 +360,6 @@ impl Tail {
             (Located::Archive, path, bytes) => Some((Found::Archive, path, bytes)),
             (Located::Nowhere, ..) => None,
         })
-    }
-
-    /// Reads what is new and takes its front.
-    fn read(&mut self, max_bytes: usize, now: Instant) -> Result<TailStep, TailError> {
-        let path = self.path();
-        let Some(file) = self.file.take() else {
-            return Ok(TailStep::Nothing);
-        };
-        if !self.same_before(&file, &path)? {
-            return Ok(self.begin_again(Doubt::Other, now));
-        }
-        self.settle(&[Doubt::Short, Doubt::Other]);
-        let line = self.size - self.offset;
-        if self.doubt.is_none() && self.searched - self.offset > max_bytes as u64 {
-            // A long line that is still coming: only its new part is searched.
-            let newline = find_newline(&file, self.searched, self.size).map_err(self.later("read", &path))?;
-            self.searched = newline.unwrap_or(self.size);
-            if newline.is_none() {
-                return self.no_whole_line(now);
-            }
-        }
-        let max_line = self.max_line as u64;
-        let mut wanted = line.min(max_bytes as u64);
-        loop {
-            let bytes = read_range(&file, self.offset, wanted).map_err(self.later("read", &path))?;
-            let short = (bytes.len() as u64) < wanted;
-            match lines::front(&bytes) {
-                Front::Partial { .. } if !short && wanted < line && wanted < max_line => {
-                    wanted = line.min(wanted * 4).min(max_line);
-                }
-                Front::Partial { .. } if !short && wanted >= max_line => {
-                    return self.too_long(&file, &path, &bytes, now);
-                }
-                Front::Partial { nul } => {
-                    self.searched = self.offset + bytes.len() as u64;
-                    if nul {
-                        self.searched = self.offset;
-                        self.start_doubt(Doubt::Gap, now);
-                    } else {
-                        self.settle(&[Doubt::Gap]);
-                    }
-                    return self.no_whole_line(now);
-                }
-                front => {
-                    self.ready = Bytes::from(bytes);
-                    let step = self.pass_on(front, now);
-                    if self.doubt.is_none() && self.offset + (self.ready.len() as u64) < self.size {
-                        self.file = Some(file);
-                    }
-                    return Ok(step);
-                }
-            }
-        }
-    }
-
-    /// Returns the front of what was read.
-    fn pass_on(&mut self, front: Front, now: Instant) -> TailStep {
-        let offset = self.offset;
-        match front {
-            Front::Records(length) => {
-                let data = self.ready.split_to(length);
-                self.advance(&data);
-                self.drop_partial();
-                TailStep::Lines { offset, data }
-            }
-            Front::Garbage(length) => self.skip(length),
-            Front::Gap { length, after } => {
-                if !self.patience_is_over(Doubt::Gap, now) {
-                    self.ready = Bytes::new();
-                    self.file = None;
-                    return TailStep::Nothing;
-                }
-                // Behind the NULs a whole record may stand; the end of a torn one never parses.
-                let rest = &self.ready[after..length - 1];
-                let whole =
-                    lines::looks_like_record(rest) && serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok();
-                self.skip(if whole { after } else { length })
-            }
-            Front::Partial { .. } => {
-                self.ready = Bytes::new();
-                TailStep::Nothing
-            }
-        }
-    }
-
-    fn skip(&mut self, length: usize) -> TailStep {
-        let offset = self.offset;
-        let garbage = self.ready.split_to(length);
-        self.advance(&garbage);
-        self.drop_partial();
-        TailStep::Skipped {
-            offset,
-            length: length as u64,
-            head: lines::head(&garbage),
-        }
-    }
-
-    /// What remains of a read without a whole line is read again when it is whole.
-    fn drop_partial(&mut self) {
-        if matches!(lines::front(&self.ready), Front::Partial { .. }) {
-            self.ready = Bytes::new();
-        }
-    }
-
-    fn advance(&mut self, consumed: &[u8]) {
-        self.offset += consumed.len() as u64;
-        self.searched = self.offset;
-        self.ended = false;
-        self.doubt = None;
-        if consumed.len() < REMEMBERED {
-            self.before.extend_from_slice(consumed);
-            let surplus = self.before.len().saturating_sub(REMEMBERED);
-            self.before.drain(..surplus);
-        } else {
-            self.before.clear();
-            self.before.extend_from_slice(&consumed[consumed.len() - REMEMBERED..]);
-        }
-    }
-
-    /// Nothing but the beginning of a line is there. In the archive that line will never end.
-    fn no_whole_line(&mut self, now: Instant) -> Result<TailStep, TailError> {
-        let doubt = match self.doubt {
-            Some((Doubt::Gap, _)) => Doubt::Gap,
-            _ => Doubt::Torn,
-        };
-        if !self.patience_is_over(doubt, now) {
-            return Ok(TailStep::Nothing);
-        }
-        if !self.is_in(Found::Archive) {
-            // Now and then it is read anew, should it have been cut and grown to the same size.
-            self.searched = self.offset;
-            self.doubt = None;
-            self.size = self.offset;
-            return Ok(TailStep::Nothing);
-        }
-        let path = self.path();
-        let file = open::open(&path, How::Read).map_err(|error| self.of_mailbox(error))?;
-        let length = (self.size - self.offset).min(REMEMBERED as u64);
-        let start = read_range(&file, self.offset, length).map_err(self.later("read", &path))?;
-        self.skip_to(&file, &path, self.size, &start)
-    }
-
-    /// A line longer than [`MAX_LINE`]: it is passed over as soon as its end is there.
-    fn too_long(&mut self, file: &File, path: &Path, start: &[u8], now: Instant) -> Result<TailStep, TailError> {
-        let from = self.searched.max(self.offset + start.len() as u64);
-        let newline = find_newline(file, from, self.size).map_err(self.later("read", path))?;
-        match newline {
-            Some(newline) => self.skip_to(file, path, newline + 1, start),
-            None => {
-                self.searched = self.size;
-                self.no_whole_line(now)
-            }
-        }
-    }
-
-    /// Passes over everything up to `end`, which is more than is kept in memory.
-    fn skip_to(&mut self, file: &File, path: &Path, end: u64, start: &[u8]) -> Result<TailStep, TailError> {
-        let offset = self.offset;
-        let from = end.saturating_sub(REMEMBERED as u64).max(offset);
-        let last = read_range(file, from, end - from).map_err(self.later("read", path))?;
-        self.advance(&last);
-        self.offset = end;
-        self.searched = end;
-        Ok(TailStep::Skipped {
-            offset,
-            length: end - offset,
-            head: lines::head(start),
-        })
-    }
-
-    /// Whether what was read last still stands before the present offset.
-    fn same_before(&self, file: &File, path: &Path) -> Result<bool, TailError> {
-        if self.offset == 0 {
-            return Ok(true);
-        }
-        let from = self.offset - (self.before.len() as u64).max(1).min(self.offset);
-        // One byte more tells, for a cursor that remembers nothing, whether it stands at the end of a torn line.
-        let there = read_range(file, from, self.offset - from + 1).map_err(self.later("read", path))?;
-        if self.before.is_empty() {
-            return Ok(there.contains(&b'\n'));
-        }
-        Ok(there.starts_with(&self.before))
-    }
-
-    /// After patience, begins again at the start.
-    fn begin_again(&mut self, doubt: Doubt, now: Instant) -> TailStep {
-        if !self.patience_is_over(doubt, now) {
-            return TailStep::Nothing;
-        }
-        let was = std::mem::take(&mut self.offset);
-        (self.searched, self.size) = (0, 0);
-        self.before.clear();
-        self.doubt = None;
-        self.ended = false;
-        TailStep::Shrunk { offset: 0, was }
-    }
-
-    fn start_doubt(&mut self, doubt: Doubt, now: Instant) {
-        if self.doubt.is_none_or(|(known, _)| known != doubt) {
-            self.doubt = Some((doubt, now));
-        }
-    }
-
-    fn patience_is_over(&mut self, doubt: Doubt, now: Instant) -> bool {
-        self.start_doubt(doubt, now);
-        self.doubt
-            .is_some_and(|(_, since)| now.saturating_duration_since(since) >= self.patience)
-    }
-
-    fn settle(&mut self, settled: &[Doubt]) {
-        if self.doubt.is_some_and(|(doubt, _)| settled.contains(&doubt)) {
-            self.doubt = None;
-        }
     }
 }
 

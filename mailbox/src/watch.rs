@@ -5,7 +5,7 @@
 //! machines (inotify(7)), [`crate::schedule`] decides. A wake that is lost, late, doubled or wrong changes when a file is
 //! read and never what is read.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -73,8 +73,9 @@ pub struct Wakes {
     schedule: PollSchedule<Place>,
     files: HashSet<Place>,
     heard: Arc<Heard>,
-    /// Moved by an event, to be looked at outside the schedule's cap.
-    moved: Vec<Place>,
+    /// Moved by an event, to be looked at outside the schedule's cap, in order and each once.
+    moved: VecDeque<Place>,
+    waiting: HashSet<Place>,
     /// The watch; it ends when this is dropped.
     watcher: Option<RecommendedWatcher>,
     why_polling: Option<String>,
@@ -119,7 +120,8 @@ impl Wakes {
             schedule: PollSchedule::new(limits.unwrap_or(own), seed),
             files: HashSet::new(),
             heard,
-            moved: Vec::new(),
+            moved: VecDeque::new(),
+            waiting: HashSet::new(),
             watcher,
             why_polling,
         })
@@ -141,7 +143,7 @@ impl Wakes {
             self.schedule.add(place.clone(), Instant::now());
             if self.has_events() {
                 // What it holds already raises no event; on a local disk a first look costs nothing.
-                self.moved.push(place);
+                self.wake(place);
             }
         }
     }
@@ -159,14 +161,20 @@ impl Wakes {
 
     /// What a look brought; every place that [`Self::next`] returned is answered with it.
     pub fn looked(&mut self, place: &Place, outcome: Outcome, took: Duration) {
-        self.schedule.looked(place, outcome, took, Instant::now());
+        let now = Instant::now();
+        let by_schedule = self.schedule.looked(place, outcome, took, now);
+        if !by_schedule && outcome == Outcome::Doubt {
+            // No event tells of what is already there and only comes right.
+            self.schedule.hint(place, now);
+        }
     }
 
     /// The next file to look at. May be dropped and called again at any time without losing one.
     pub async fn next(&mut self) -> Place {
         loop {
             self.collect();
-            while let Some(place) = self.moved.pop() {
+            while let Some(place) = self.moved.pop_front() {
+                self.waiting.remove(&place);
                 if self.files.contains(&place) {
                     return place;
                 }
@@ -189,12 +197,18 @@ impl Wakes {
         let heard = self.heard.take();
         if heard.all {
             tracing::warn!("file events were lost; all files are looked at");
-            self.moved.clear();
-            self.moved.extend(self.files.iter().cloned());
-        } else {
-            let files = &self.files;
-            self.moved
-                .extend(heard.places.into_iter().filter(|place| files.contains(place)));
+            for place in self.files.clone() {
+                self.wake(place);
+            }
+        }
+        for place in heard.places {
+            self.wake(place);
+        }
+    }
+
+    fn wake(&mut self, place: Place) {
+        if self.files.contains(&place) && self.waiting.insert(place.clone()) {
+            self.moved.push_back(place);
         }
     }
 }

@@ -146,6 +146,16 @@ fn bytes_of_another_writer_end_the_writing() {
 }
 
 #[test]
+fn what_is_no_whole_line_is_not_appended() {
+    let file = FakeFile::default();
+    let mut lines = open(&file, Durability::Cached);
+    let error = lines.append(b"{\"seq\":1}").unwrap_err();
+    assert!(matches!(error, AppendError::NotLines { .. }) && !error.may_pass() && !error.taken());
+    assert_eq!(lines.append(b"").unwrap().end, 0);
+    assert_eq!(file.text(), "");
+}
+
+#[test]
 fn a_read_only_filesystem_is_told_apart() {
     let file = FakeFile::default();
     let mut lines = open(&file, Durability::Cached);

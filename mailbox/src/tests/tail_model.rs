@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::{Durability, LineFile, Mailbox, Tail, TailStep, archive, recover};
+use crate::{Durability, FilesystemKind, LineFile, Mailbox, Tail, TailStep, archive, recover};
 use codeswarm_protocol::Place;
 use proptest::prelude::*;
 
@@ -93,12 +93,12 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(kind: FilesystemKind) -> Self {
         // In memory where that is possible: the disk's syncs are not what is tried here.
         let folder = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
             .unwrap();
-        let mailbox = Mailbox::at(folder.path().join("root"));
+        let mailbox = Mailbox::at(folder.path().join("root")).on(kind);
         mailbox.create().unwrap();
         let place = Place::from_stem("27_01").unwrap();
         mailbox.prepare(&place.job_id, 2).unwrap();
@@ -386,8 +386,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn p4_every_whole_record_is_read_exactly_once_and_in_order(actions in prop::collection::vec(action(), 1..60)) {
-        let mut world = World::new();
+    fn p4_every_whole_record_is_read_exactly_once_and_in_order(
+        actions in prop::collection::vec(action(), 1..60),
+        shared in any::<bool>(),
+    ) {
+        let kind = if shared { FilesystemKind::Network("nfs") } else { FilesystemKind::Local };
+        let mut world = World::new(kind);
         for action in &actions {
             world.act(action);
         }
