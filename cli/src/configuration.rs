@@ -17,6 +17,8 @@ pub fn router_address(options: &Options, warn: &mut dyn FnMut(&str)) -> Result<R
         return Ok(RouterAddress {
             endpoint: Endpoint::for_state(&config.router.state_dir),
             config: None,
+            agent: config.agent,
+            worker: config.worker,
         });
     };
     let loaded = codeswarm_configs::load(file)?;
@@ -28,6 +30,8 @@ pub fn router_address(options: &Options, warn: &mut dyn FnMut(&str)) -> Result<R
     Ok(RouterAddress {
         endpoint: Endpoint::for_state(&loaded.config.router.state_dir),
         config: Some(absolute),
+        agent: loaded.config.agent,
+        worker: loaded.config.worker,
     })
 }
 

@@ -73,6 +73,11 @@ impl Session {
         self.options.json
     }
 
+    /// Where the router is, and what the configuration means by a swarm.
+    pub fn address(&self) -> &RouterAddress {
+        &self.address
+    }
+
     /// A request with a name of its own.
     pub fn request(&mut self, command: Command) -> Request {
         Request::new(&mut self.names, command)

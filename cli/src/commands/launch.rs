@@ -7,6 +7,7 @@ use codeswarm_protocol::event::{RouterWord, SwarmState};
 
 use super::misunderstood;
 use crate::args::{Launch, LaunchArgs, Run};
+use crate::connection::background::RouterAddress;
 use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -25,7 +26,7 @@ const QUEUE_PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Launch, follow the first prompt, terminate.
 pub async fn run(mut session: Session, args: Run) -> Result<Exit, Failure> {
     let prompt = prompt::required(&args.prompt)?;
-    let launch = session.request(launch_command(args.launch, Some(prompt))?);
+    let launch = session.request(launch_command(args.launch, Some(prompt), session.address())?);
     let options = session.options_to_repeat();
     session
         .follow(Follow::run(launch, Box::new(RandomNames), options))
@@ -36,7 +37,7 @@ pub async fn run(mut session: Session, args: Run) -> Result<Exit, Failure> {
 pub async fn launch(mut session: Session, args: Launch) -> Result<Exit, Failure> {
     let prompt = prompt::given(&args.prompt)?;
     let with_prompt = prompt.is_some();
-    let launch = session.request(launch_command(args.launch, prompt)?);
+    let launch = session.request(launch_command(args.launch, prompt, session.address())?);
     let id = launch.id.clone();
     let is_launched = |event: &Event| match event.head.kind.as_str() {
         "swarm_launched" if event.head.answers(&id) => Answer::Last,
@@ -123,13 +124,16 @@ pub async fn launch(mut session: Session, args: Launch) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-fn launch_command(args: LaunchArgs, prompt: Option<String>) -> Result<Command, Failure> {
+/// The agent goes along: the router that runs may have been started with another configuration.
+fn launch_command(args: LaunchArgs, prompt: Option<String>, router: &RouterAddress) -> Result<Command, Failure> {
     let agents_md_content = args.agents_md.as_deref().map(prompt::file).transpose()?;
     let params: serde_json::Map<_, _> = args.params.into_iter().collect();
     Ok(Command::SwarmLaunch(SwarmLaunch {
         nodes: args.nodes,
         system_prompt: prompt,
         agents_md_content,
+        agent: Some(Box::new(router.agent.clone())),
+        worker: Some(router.worker.clone()),
         provider: args.provider,
         provider_params: (!params.is_empty()).then_some(params),
     }))

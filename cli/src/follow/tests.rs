@@ -10,9 +10,7 @@ fn run() -> Follow {
     let launch = SwarmLaunch {
         nodes: 2,
         system_prompt: Some("hi".into()),
-        agents_md_content: None,
-        provider: None,
-        provider_params: None,
+        ..SwarmLaunch::default()
     };
     let launch = Request::new(&mut names, Command::SwarmLaunch(launch));
     Follow::run(launch, Box::new(names), " --config c.json".into())

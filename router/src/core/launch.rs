@@ -3,7 +3,7 @@
 use codeswarm_protocol::command::SwarmLaunch;
 use codeswarm_protocol::event::SwarmState;
 use codeswarm_protocol::frame::{Downward, Ticket};
-use codeswarm_protocol::launch::LaunchSpec;
+use codeswarm_protocol::launch::{AgentSpec, LaunchSpec, WorkerSpec};
 use codeswarm_protocol::{NodeId, Place, Rejection, RejectionCode, SwarmId};
 
 use super::answer::{Asker, launched};
@@ -36,6 +36,7 @@ impl Core {
                 "the local provider has no settings; leave it out",
             ));
         }
+        check_times(launch.agent.as_deref(), launch.worker.as_ref())?;
         let provider = self.provider_named(launch.provider.as_deref())?;
         let (swarm_id, job_id) = (context.names.swarm(), context.names.job());
         let spec = LaunchSpec {
@@ -43,8 +44,8 @@ impl Core {
             swarm_id: Some(swarm_id.clone()),
             job_id: Some(job_id.clone()),
             node_count: launch.nodes,
-            agent: self.settings.agent.clone(),
-            worker: self.settings.worker.clone(),
+            agent: launch.agent.map_or_else(|| self.settings.agent.clone(), |agent| *agent),
+            worker: launch.worker.unwrap_or_else(|| self.settings.worker.clone()),
             agents_md_content: launch.agents_md_content,
         };
         let swarm = Swarm {
@@ -55,7 +56,7 @@ impl Core {
             status: SwarmState::Pending,
             reason: None,
             provider,
-            agent: self.settings.agent.kind.as_str().to_owned(),
+            agent: spec.agent.kind.as_str().to_owned(),
             created: context.at.wall,
             request_id: asker.request_id.clone(),
             spec,
@@ -198,5 +199,32 @@ impl Core {
             };
             context.effects.push(Effect::Provider(command));
         }
+    }
+}
+
+/// A time of nothing would end every turn, or every worker, at once.
+fn check_times(agent: Option<&AgentSpec>, worker: Option<&WorkerSpec>) -> Result<(), Rejection> {
+    let agent = agent.map(|agent| {
+        [
+            ("agent.turn_timeout_seconds", agent.turn_timeout_seconds),
+            ("agent.start_timeout_seconds", agent.start_timeout_seconds),
+            ("agent.approval_timeout_seconds", agent.approval_timeout_seconds),
+        ]
+    });
+    let worker = worker.map(|worker| {
+        [
+            ("worker.heartbeat_seconds", worker.heartbeat_seconds),
+            ("worker.shutdown_grace_seconds", worker.shutdown_grace_seconds),
+            ("worker.queue_limit", worker.queue_limit.into()),
+        ]
+    });
+    match agent
+        .into_iter()
+        .chain(worker)
+        .flatten()
+        .find(|(_, number)| *number == 0)
+    {
+        Some((field, _)) => Err(Rejection::field(RejectionCode::BadField, field, "has to be at least 1")),
+        None => Ok(()),
     }
 }
