@@ -9,6 +9,7 @@
 
 pub mod app_server;
 pub mod cli;
+pub mod codex_swarm;
 pub mod json_process;
 pub mod model_server;
 pub mod processes;
