@@ -78,7 +78,6 @@ impl Core {
             stage: Stage::AgentEnds,
         });
         self.fail_waiting(error, &sentence);
-        self.drop_held_steering();
         self.interrupt_turn(Cause::WorkerEnds(reason), now);
     }
 

@@ -177,15 +177,4 @@ impl Core {
         }
         true
     }
-
-    /// The worker ends: texts that the agent was not asked to take never start.
-    pub(super) fn drop_held_steering(&mut self) {
-        let (sent, held): (Vec<Steer>, Vec<Steer>) = std::mem::take(&mut self.steering.texts)
-            .into_iter()
-            .partition(|text| text.sent.is_some());
-        self.steering.texts = sent;
-        for text in held {
-            self.run_by_itself(text);
-        }
-    }
 }

@@ -29,6 +29,7 @@ pub fn hold(world: &World) {
     let told = each_injection_ends_once(world);
     prompts_start_in_order(world);
     ends_account_for_the_inbox(world);
+    a_shutdown_ends_one_life(world);
     for (injection, times) in &world.ran {
         assert!(*times <= 1, "{injection} ran {times} times");
         assert_eq!(told[injection].started, 1, "{injection} ran and was not called started");
@@ -143,6 +144,21 @@ fn prompts_start_in_order(world: &World) {
             last = at;
         }
     }
+}
+
+fn a_shutdown_ends_one_life(world: &World) {
+    let asked = world
+        .inbox
+        .iter()
+        .filter(|line| matches!(line, Some(InboxRecord::Shutdown {})));
+    let obeyed = world
+        .outbox
+        .iter()
+        .filter(|record| matches!(&record.word, Word::WorkerExit { reason, .. } if reason == "shutdown"));
+    assert!(
+        obeyed.count() <= asked.count(),
+        "a shutdown of an earlier life was obeyed again"
+    );
 }
 
 fn ends_account_for_the_inbox(world: &World) {
