@@ -231,6 +231,12 @@ impl Server {
         {
             tracing::warn!("a client did not read its last lines");
         }
+        // The mailbox is given back before the router's lock is: whoever takes that finds this free.
+        let Follower { commands, events, task } = self.follower;
+        drop((commands, events));
+        if tokio::time::timeout(Duration::from_millis(300), task).await.is_err() {
+            tracing::warn!("the mailbox's follower is held up by its filesystem");
+        }
         ended
     }
 

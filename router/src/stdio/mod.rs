@@ -13,6 +13,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 
+use codeswarm_follower::FollowerError;
+use codeswarm_mailbox::LeaseError;
+
 use crate::endpoint::Endpoint;
 use crate::lock::{LockError, RouterLock};
 use crate::serve::{ClientEnd, Door, LineReader, ListenError, Options, ServeError, Server, Stop, listen};
@@ -62,6 +65,9 @@ pub enum RunError {
     #[error("standard input or output broke: {0}")]
     Pipes(#[from] std::io::Error),
 }
+
+/// How long an earlier router's process may take to end after it gave up its lock.
+const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a router that has the lock may take until it listens.
 const SILENT_AFTER: Duration = Duration::from_secs(20);
@@ -117,7 +123,7 @@ async fn serve(
     stop: watch::Receiver<Stop>,
 ) -> Result<ExitCode, RunError> {
     let listener = listen(&endpoint.socket)?;
-    let server = Server::open(options)?;
+    let server = open_when_free(options).await?;
     let door = server.door();
     let accepting = tokio::spawn(accept(listener, door.clone()));
     let (end_now, stop_now) = watch::channel(Stop::No);
@@ -153,6 +159,23 @@ async fn serve(
     let _ = std::fs::remove_file(&endpoint.socket);
     drop(lock);
     Ok(code)
+}
+
+/// Opens the state and the mailbox. The router before this one gave up its lock first, and its lease on the mailbox only
+/// when its process had ended: that is waited for.
+async fn open_when_free(options: Options) -> Result<Server, ServeError> {
+    let began = std::time::Instant::now();
+    loop {
+        match Server::open(options.clone()) {
+            Err(ServeError::Follower(FollowerError::Lease(LeaseError::Held { by, .. })))
+                if began.elapsed() < LEASE_PATIENCE =>
+            {
+                tracing::debug!(%by, "the mailbox is still held");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 async fn accept(listener: UnixListener, door: Door) {
