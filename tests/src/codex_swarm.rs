@@ -125,6 +125,15 @@ impl CodexSwarm {
         }
     }
 
+    /// Waits until a process with exactly this command line runs.
+    pub fn wait_for_process(&self, command_line: &str) -> Process {
+        wait_until(command_line, || {
+            let mut running = self.workspace.processes();
+            running.retain(|process| process.command_line == command_line);
+            running.pop().ok_or_else(|| "it does not run".to_owned())
+        })
+    }
+
     /// Waits until no process of the swarm has `part` in its command line.
     pub fn wait_until_gone(&self, part: &str) {
         wait_until("its end", || match self.workspace.processes_named(part) {
