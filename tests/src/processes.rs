@@ -47,6 +47,16 @@ pub fn signal(process: &Process, folder: &Path, signal: Signal) {
     }
 }
 
+/// The most memory that a process has held at once so far, in bytes.
+#[track_caller]
+pub fn peak_memory(pid: u32) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_else(|error| panic!("process {pid}: {error}"));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kilobytes.unwrap_or_else(|| panic!("process {pid} has no VmHWM:\n{status}")) * 1024
+}
+
 fn belongs(pid: i32, folder: &Path) -> bool {
     let Some(name) = folder.to_str() else {
         panic!("{} is not UTF-8", folder.display());

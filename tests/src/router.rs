@@ -90,6 +90,11 @@ impl RouterProcess {
         self.answer(&request, kind)
     }
 
+    /// Follows everything that happens from now on.
+    pub fn follow_all(&mut self) {
+        self.asked(json!({"command": "subscribe"}), "caught_up");
+    }
+
     /// Launches a swarm with what the configuration says.
     pub fn launch(&mut self, nodes: u32) -> Swarm {
         let launched = self.asked(json!({"command": "swarm_launch", "nodes": nodes}), "swarm_launched");

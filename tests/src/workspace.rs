@@ -1,5 +1,6 @@
 //! A temporary folder in which one test runs Codeswarm: configuration, state, mailbox and home are all in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -121,6 +122,26 @@ impl Workspace {
         text.lines().map(record).collect()
     }
 
+    /// Every file in the mailbox's inboxes, outboxes and archive, with what is in it.
+    pub fn mailbox_files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for folder in ["inbox", "outbox", "archive"] {
+            let folder = self.mailbox(folder);
+            let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+            for entry in entries.flatten() {
+                let content =
+                    std::fs::read(entry.path()).unwrap_or_else(|error| panic!("{}: {error}", entry.path().display()));
+                files.insert(entry.path(), content);
+            }
+        }
+        files
+    }
+
+    /// The router's socket, where a test can be a client that does not behave.
+    pub fn socket(&self) -> PathBuf {
+        self.state_dir().join("router.sock")
+    }
+
     /// The `codeswarm` program with these arguments and this configuration, in an environment of its own.
     ///
     /// `--config FILE` is put behind the first argument, the subcommand.
@@ -185,6 +206,19 @@ impl Workspace {
         wait_until("nothing runs in the workspace", || match self.processes() {
             running if running.is_empty() => Ok(()),
             running => Err(format!("still running: {running:#?}")),
+        });
+    }
+
+    /// Waits until only this process runs in this workspace.
+    pub fn wait_until_quiet_but_for(&self, pid: u32) {
+        wait_until("nothing else runs in the workspace", || {
+            let mut running = self.processes();
+            running.retain(|process| u32::try_from(process.pid) != Ok(pid));
+            if running.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("still running: {running:#?}"))
+            }
         });
     }
 
