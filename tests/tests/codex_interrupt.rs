@@ -50,6 +50,8 @@ fn an_interrupt_ends_the_running_command() {
     let injection = codex.inject("[[exec sleep 4321 & sleep 4322]] never said");
     codex.wait_for_process("sleep 4321");
     codex.wait_for_process("sleep 4322");
+    // Codex tells of a command only some time after it runs; one interrupted before that is ended without a word.
+    codex.router.event_of(&injection, "command_started");
     codex.interrupt();
     let turn = codex.end_of(&injection);
     assert_eq!(turn.status(), "interrupted", "{}", turn.end);
