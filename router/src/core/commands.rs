@@ -177,7 +177,7 @@ impl Core {
             let current = self.nodes.get(&place).and_then(|node| node.current.clone());
             let injection_id = interrupt.injection_id.clone().or(current);
             if let Some(id) = &injection_id
-                && self.withdraw_undelivered(id, context)
+                && self.withdraw_undelivered(&place, id, context)
             {
                 let mut event = self.about(&place, RouterWord::InterruptAck {}, context);
                 event.injection_id = Some(id.clone());

@@ -132,7 +132,9 @@ impl Core {
                 None,
             ),
             Outgoing::Prompt(id) => {
-                let Some(injection) = self.injections.get_mut(id) else {
+                // One that is over, or of which its worker has spoken meanwhile, is not sent again.
+                let waits = |injection: &&mut Injection| injection.state <= InjectionState::Sent;
+                let Some(injection) = self.injections.get_mut(id).filter(waits) else {
                     node.line.pop_front();
                     return self.deliver_next(place, context);
                 };
@@ -306,10 +308,10 @@ impl Core {
         self.end_injection(id, context);
     }
 
-    /// Takes back a prompt that was not sent yet; whether it was.
-    pub(super) fn withdraw_undelivered(&mut self, id: &InjectionId, context: &mut Context<'_>) -> bool {
+    /// Takes back a prompt of this node that was not sent yet; whether it was.
+    pub(super) fn withdraw_undelivered(&mut self, place: &Place, id: &InjectionId, context: &mut Context<'_>) -> bool {
         match self.injections.get(id) {
-            Some(injection) if injection.state == InjectionState::Accepted => {
+            Some(injection) if injection.state == InjectionState::Accepted && injection.place == *place => {
                 self.fail_undelivered(id, "interrupted", "withdrawn before it was delivered", context);
                 true
             }

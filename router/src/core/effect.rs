@@ -66,6 +66,17 @@ pub enum Input {
         /// Why not.
         error: Option<String>,
     },
+    /// A part of an outbox was read, or could not be.
+    OutboxRead {
+        /// Of which request.
+        ticket: Ticket,
+        /// The byte behind it.
+        next: u64,
+        /// Nothing stands behind it.
+        done: bool,
+        /// Why not.
+        error: Option<String>,
+    },
     /// An outbox is in the archive and was read to its end.
     OutboxEnded {
         /// Whose.

@@ -1,14 +1,19 @@
 //! The beginning of a swarm, and finding it again after a restart of the router.
 
+use std::time::Duration;
+
 use codeswarm_protocol::command::SwarmLaunch;
-use codeswarm_protocol::event::SwarmState;
+use codeswarm_protocol::event::{RouterWord, SwarmState};
 use codeswarm_protocol::frame::{Downward, Ticket};
 use codeswarm_protocol::launch::{AgentSpec, LaunchSpec, WorkerSpec};
 use codeswarm_protocol::{NodeId, Place, Rejection, RejectionCode, SwarmId};
 
 use super::answer::{Asker, launched};
 use super::model::{Awaited, Node, Swarm};
-use super::{Change, Context, Core, Effect, KnownRequest, ProviderCommand, Whom, WorkerToRun};
+use super::{Change, Context, Core, Effect, KnownRequest, ProviderCommand, Timer, Whom, WorkerToRun};
+
+/// How soon it is tried again to make the mailbox files of a swarm of an earlier life.
+const PREPARE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Core {
     pub(super) fn launch(
@@ -138,11 +143,15 @@ impl Core {
             workers: workers.collect(),
         }));
         self.preparing.insert(swarm.swarm_id.clone());
-        let ticket = self.ticket(Awaited::Prepare(swarm.swarm_id.clone()));
-        let job_id = swarm.job_id.clone();
+        self.prepare(&swarm.swarm_id, context);
+    }
+
+    pub(super) fn prepare(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
+        let ticket = self.ticket(Awaited::Prepare(swarm_id.clone()));
+        let Some(swarm) = self.swarms.get(swarm_id) else { return };
         let prepare = Downward::Prepare {
             ticket,
-            job_id,
+            job_id: swarm.job_id.clone(),
             node_count: swarm.node_count,
         };
         context.effects.push(Effect::Follower(prepare));
@@ -152,14 +161,13 @@ impl Core {
         let Some(Awaited::Prepare(swarm_id)) = self.tickets.remove(&ticket) else {
             return;
         };
+        if let Some(error) = error {
+            return self.not_prepared(&swarm_id, &error, context);
+        }
         self.preparing.remove(&swarm_id);
         let Some(swarm) = self.swarms.get(&swarm_id) else {
             return;
         };
-        if let Some(error) = error {
-            let reason = format!("the mailbox files could not be made: {error}");
-            return self.swarm_failed(&swarm_id, &reason, context);
-        }
         let job_id = swarm.job_id.clone();
         let places: Vec<Place> = self.places(&swarm_id);
         for place in &places {
@@ -178,6 +186,21 @@ impl Core {
         }
     }
 
+    fn not_prepared(&mut self, swarm_id: &SwarmId, error: &str, context: &mut Context<'_>) {
+        if !self.resumed.contains(swarm_id) {
+            self.preparing.remove(swarm_id);
+            let reason = format!("the mailbox files could not be made: {error}");
+            return self.swarm_failed(swarm_id, &reason, context);
+        }
+        // Its workers may be at work, and have prompts that nobody else knows of: a disk that is full for a while ends nothing.
+        let seconds = PREPARE_AGAIN.as_secs();
+        let message = format!("swarm {swarm_id} cannot be followed yet: {error}. It is tried again every {seconds} s");
+        let event = context.event(RouterWord::RouterTrouble { message });
+        context.tell(Whom::Everybody, event);
+        let again = Timer::Prepare(swarm_id.clone());
+        self.timers.insert((context.at.now + PREPARE_AGAIN, again));
+    }
+
     /// The nodes of a swarm, in order of rank.
     pub fn places(&self, swarm_id: &SwarmId) -> Vec<Place> {
         let Some(swarm) = self.swarms.get(swarm_id) else {
@@ -192,6 +215,7 @@ impl Core {
         let Some(swarm) = self.swarms.get(swarm_id).cloned() else {
             return;
         };
+        self.resumed.insert(swarm_id.clone());
         self.start(&swarm, context);
         if swarm.status == SwarmState::Terminating {
             let command = ProviderCommand::Terminate {

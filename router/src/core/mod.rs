@@ -69,6 +69,8 @@ pub struct Core {
     last_ticket: u64,
     /// Swarms whose mailbox files are still being made.
     preparing: BTreeSet<SwarmId>,
+    /// Swarms of an earlier life, whose workers may be running.
+    resumed: BTreeSet<SwarmId>,
     /// Bytes of appends that are under way, and the nodes that wait for their number to fall.
     appending_bytes: usize,
     held_back: VecDeque<Place>,
@@ -112,6 +114,7 @@ impl Core {
             tickets: HashMap::new(),
             last_ticket: 0,
             preparing: BTreeSet::new(),
+            resumed: BTreeSet::new(),
             appending_bytes: 0,
             held_back: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -165,6 +168,12 @@ impl Core {
                 self.append_failed(ticket, may_have_happened, &error, context);
             }
             Input::Prepared { ticket, error } => self.prepared(ticket, error, context),
+            Input::OutboxRead {
+                ticket,
+                next,
+                done,
+                error,
+            } => self.outbox_read(ticket, next, done, error, context),
             Input::OutboxEnded { place } => self.outbox_ended(&place, context),
             Input::OutboxReopened { place } => self.outbox_reopened(&place),
             Input::Provider(event) => self.provider(event, context),
@@ -293,6 +302,8 @@ impl Core {
             match self.timers.pop_first() {
                 Some((_, Timer::Delivery(injection_id))) => self.delivery_timed_out(&injection_id, context),
                 Some((_, Timer::Retry(place))) => self.deliver_next(&place, context),
+                Some((_, Timer::Rest(place))) => self.look_for_the_end(&place, context),
+                Some((_, Timer::Prepare(swarm_id))) => self.prepare(&swarm_id, context),
                 None => break,
             }
         }
@@ -306,6 +317,10 @@ enum Timer {
     Delivery(InjectionId),
     /// An append whose outcome is unknown is to be settled.
     Retry(Place),
+    /// Whether an outbox whose worker is gone was read to its end.
+    Rest(Place),
+    /// The mailbox files of a swarm of an earlier life could not be made.
+    Prepare(SwarmId),
 }
 
 /// What waits to be appended to one node's inbox, in order; one append is under way at a time.

@@ -88,6 +88,9 @@ pub struct Node {
     pub last_event_at: Option<Timestamp>,
     /// Questions of its agent that are not answered.
     pub approvals: BTreeSet<String>,
+    /// How it ends once its outbox is read to the end: its worker is gone.
+    #[serde(skip)]
+    pub(super) ending: Option<Ending>,
     /// Whether its worker's last record was read.
     pub exit_said: bool,
     /// The requests of the injections that ended last, for the words that follow an end.
@@ -122,6 +125,7 @@ impl Default for Node {
             last_event: None,
             last_event_at: None,
             approvals: BTreeSet::new(),
+            ending: None,
             exit_said: false,
             recent: VecDeque::new(),
             open: 0,
@@ -183,6 +187,17 @@ pub struct Injection {
     pub told_pending: bool,
 }
 
+/// A worker is gone, and what it wrote last may not be read yet.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ending {
+    /// How the node is then.
+    pub state: NodeState,
+    /// What is known.
+    pub reason: String,
+    /// When an outbox that cannot be read is given up.
+    pub give_up: Duration,
+}
+
 /// Something on its way to an inbox.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outgoing {
@@ -203,4 +218,6 @@ pub(super) enum Awaited {
     Append(Place, usize),
     /// The mailbox files of a swarm that is being launched or found again.
     Prepare(SwarmId),
+    /// What stands in this node's outbox behind what was read.
+    Rest(Place),
 }

@@ -1,11 +1,17 @@
 //! The end of nodes and of swarms, asked for or not.
 
+use std::time::Duration;
+
 use codeswarm_protocol::event::{NodeState, RouterWord, SwarmState};
-use codeswarm_protocol::frame::Downward;
+use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket};
 use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
 
 use super::answer::Asker;
-use super::{Change, Context, Core, Effect, ProviderCommand, ProviderEvent};
+use super::model::{Awaited, Ending};
+use super::{Change, Context, Core, Effect, ProviderCommand, ProviderEvent, Timer};
+
+/// How soon it is looked again whether an outbox is read to its end.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 impl Core {
     pub(super) fn terminate(
@@ -50,21 +56,71 @@ impl Core {
         match event {
             ProviderEvent::LaunchFailed { swarm_id, error } => self.swarm_failed(&swarm_id, &error, context),
             ProviderEvent::WorkerEnded { place } => {
-                // Its last records may still be on their way; the end of its outbox settles it then.
-                if self.nodes.get(&place).is_some_and(|node| node.exit_said) {
-                    self.node_over(&place, NodeState::Exited, "the worker has ended", context);
-                } else {
-                    context.effects.push(Effect::Follower(Downward::Hint { place }));
-                }
+                self.worker_gone(place, NodeState::Exited, "the worker has ended".to_owned(), context);
             }
             ProviderEvent::WorkerRestarting { place, reason } => {
-                if let Some(node) = self.nodes.get_mut(&place) {
+                if let Some(node) = self.nodes.get_mut(&place).filter(|node| !node.is_over()) {
                     node.state = NodeState::Starting;
                     node.error = Some(reason);
                     self.save_node(&place, context);
                 }
             }
-            ProviderEvent::WorkerLost { place, reason } => self.node_over(&place, NodeState::Lost, &reason, context),
+            ProviderEvent::WorkerLost { place, reason } => self.worker_gone(place, NodeState::Lost, reason, context),
+        }
+    }
+
+    /// The worker writes nothing more. What it has written may still be on its way, and may hold the ends of injections: only
+    /// when all of that is read is the node over.
+    fn worker_gone(&mut self, place: Place, state: NodeState, reason: String, context: &mut Context<'_>) {
+        let Some(node) = self.nodes.get_mut(&place).filter(|node| !node.is_over()) else {
+            return;
+        };
+        node.ending = Some(Ending {
+            state,
+            reason,
+            give_up: context.at.now + self.settings.inject_timeout,
+        });
+        self.look_for_the_end(&place, context);
+        context.effects.push(Effect::Follower(Downward::Hint { place }));
+    }
+
+    /// Asks whether anything stands in the outbox behind what was read.
+    pub(super) fn look_for_the_end(&mut self, place: &Place, context: &mut Context<'_>) {
+        let Some(node) = self.nodes.get(place).filter(|node| node.ending.is_some()) else {
+            return;
+        };
+        let from = ReadFrom::Offset(node.offset);
+        let read = Downward::Read {
+            ticket: self.ticket(Awaited::Rest(place.clone())),
+            place: place.clone(),
+            from,
+            until: u64::MAX,
+            max_bytes: 64 * 1024,
+        };
+        context.effects.push(Effect::Follower(read));
+    }
+
+    pub(super) fn outbox_read(
+        &mut self,
+        ticket: Ticket,
+        next: u64,
+        done: bool,
+        error: Option<String>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(Awaited::Rest(place)) = self.tickets.remove(&ticket) else {
+            return;
+        };
+        let Some(node) = self.nodes.get(&place) else { return };
+        let Some(ending) = node.ending.clone() else { return };
+        let over = match error {
+            None => done && node.offset >= next,
+            Some(_) => context.at.now >= ending.give_up,
+        };
+        if over {
+            self.node_over(&place, ending.state, &ending.reason, context);
+        } else {
+            self.timers.insert((context.at.now + LOOK_AGAIN, Timer::Rest(place)));
         }
     }
 
@@ -89,7 +145,7 @@ impl Core {
             return;
         }
         let was_over = node.is_over();
-        node.state = state;
+        (node.state, node.ending) = (state, None);
         if state == NodeState::Lost {
             node.error = Some(reason.to_owned());
             self.say_of_node(

@@ -49,7 +49,19 @@ impl Server {
                 error,
                 data,
                 ..
-            } => self.part(ticket, next, done, error, &data),
+            } if self.reads.contains_key(&ticket) => self.part(ticket, next, done, error, &data),
+            Upward::Part {
+                ticket,
+                next,
+                done,
+                error,
+                ..
+            } => self.input(Input::OutboxRead {
+                ticket,
+                next,
+                done,
+                error,
+            }),
             Upward::Pong { .. } => {}
             Upward::Trouble { place, error } => {
                 let message = match place {

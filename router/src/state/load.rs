@@ -29,7 +29,11 @@ impl State {
         for json in self.rows("SELECT json FROM swarms", |row| row.get::<_, String>(0))? {
             loaded.swarms.push(self.value("swarm", &json)?);
         }
-        let nodes = self.rows("SELECT job_id, node_id, json, offset, seq, sub FROM nodes", |row| {
+        // A stream ends behind the router's last word in it, of which the node's own row need not know.
+        let streams = "SELECT job_id, node_id, json, offset, seq, max(sub, coalesce((SELECT max(said.sub) FROM said \
+                       WHERE (said.job_id, said.node_id, said.seq) = (nodes.job_id, nodes.node_id, nodes.seq)), 0)) \
+                       FROM nodes";
+        let nodes = self.rows(streams, |row| {
             let position = Position {
                 seq: Seq(row.get(4)?),
                 sub: row.get(5)?,
