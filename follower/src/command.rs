@@ -80,7 +80,8 @@ pub fn run(args: Args) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("codeswarm follower: {error:#}");
+            // Each of these errors names its cause itself.
+            eprintln!("codeswarm follower: {error}");
             match error.downcast_ref() {
                 Some(ServeError::Start(FollowerError::Lease(LeaseError::Held { .. }))) => ExitCode::from(EXIT_HELD),
                 _ => ExitCode::FAILURE,

@@ -2,7 +2,7 @@
 //! input ends, when nobody takes the output, or when nothing was heard for too long. So no follower is left behind on a
 //! login node.
 
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use codeswarm_protocol::frame::{Downward, Upward};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::runtime::Handle;
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{FollowerConfig, FollowerError};
@@ -50,6 +51,8 @@ pub enum Ending {
     Silence,
     /// Nobody takes the output any more.
     OutputClosed,
+    /// A signal asked for it (SIGTERM, SIGINT, SIGHUP).
+    Signal,
 }
 
 /// Follows a mailbox for whoever speaks on `input` and listens on `output`, until one of them is gone.
@@ -78,13 +81,26 @@ async fn converse(
         events,
         mut task,
     } = spawn(config)?;
-    let handle = Handle::current();
-    let heard = in_a_thread("frames-in", move || hear(&input, silence, &commands, &handle))?;
+    let (asked, ask) = io::pipe().map_err(ServeError::System)?;
+    let input = Input {
+        frames: input,
+        asked,
+        silence,
+        runtime: Handle::current(),
+    };
+    let mut heard = in_a_thread("frames-in", move || input.hear(&commands))?;
     let said = in_a_thread("frames-out", move || say(&output, events))?;
+    let signal = signal().map_err(ServeError::System)?;
+    let panicked = || ServeError::System(io::Error::other("the thread that reads commands has panicked"));
     let ending = tokio::select! {
-        heard = heard => heard.unwrap_or(Err(ServeError::System(io::Error::other("the reading thread has panicked")))),
+        heard = &mut heard => heard.unwrap_or_else(|_| Err(panicked())),
         _ = said => Ok(Ending::OutputClosed),
         _ = &mut task => Ok(Ending::OutputClosed),
+        () = signal => {
+            // The thread that reads lets go of the commands, and so the follower ends in order.
+            drop(ask);
+            heard.await.unwrap_or_else(|_| Err(panicked()))
+        }
     };
     if !task.is_finished() && tokio::time::timeout(LAST_WORDS, task).await.is_err() {
         tracing::warn!("what was begun could not be finished in {LAST_WORDS:?}; ending without it");
@@ -107,59 +123,101 @@ fn in_a_thread<T: Send + 'static>(
     Ok(result)
 }
 
-/// Reads commands until the input ends or is silent.
-fn hear(
-    input: &OwnedFd,
-    silence: Duration,
-    commands: &mpsc::Sender<Downward>,
-    runtime: &Handle,
-) -> Result<Ending, ServeError> {
-    let mut decoder = Decoder::<Downward>::bare();
-    let mut buffer = BytesMut::new();
-    let mut block = vec![0; 64 * 1024];
-    loop {
-        if !readable(input, silence).map_err(ServeError::Read)? {
-            return Ok(Ending::Silence);
+/// Ends with the first signal that asks for an end.
+fn signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = unix::signal(SignalKind::terminate())?;
+    let mut interrupt = unix::signal(SignalKind::interrupt())?;
+    let mut hang_up = unix::signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hang_up.recv() => {}
         }
-        let count = match rustix::io::read(input, block.as_mut_slice()) {
-            Ok(0) if decoder.at_a_border(&buffer) => return Ok(Ending::InputEnded),
-            Ok(0) => {
-                tracing::warn!("the input ended inside a frame, which is dropped");
-                return Ok(Ending::InputEnded);
-            }
-            Ok(count) => count,
-            Err(Errno::INTR | Errno::AGAIN) => continue,
-            Err(error) => return Err(ServeError::Read(error.into())),
-        };
-        buffer.extend_from_slice(block.get(..count).unwrap_or_default());
-        while let Some(command) = decoder.decode(&mut buffer)? {
-            let taken = runtime.block_on(async { tokio::time::timeout(silence, commands.send(command)).await });
-            match taken {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Ok(Ending::OutputClosed),
-                Err(_) => {
-                    tracing::error!(
-                        "no command was taken for {silence:?}: the mailbox's filesystem or the reader of our output stands still"
-                    );
-                    return Ok(Ending::Silence);
-                }
-            }
-        }
-        if buffer.is_empty() {
-            // The bodies that were cut from it keep what they need.
-            buffer = BytesMut::new();
-        }
-    }
+    })
 }
 
-/// Waits for input; false after `silence` without any.
-fn readable(input: &OwnedFd, silence: Duration) -> io::Result<bool> {
-    let timeout = Timespec::try_from(silence).map_err(io::Error::other)?;
-    loop {
-        match poll(&mut [PollFd::new(input, PollFlags::IN)], Some(&timeout)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+/// Where commands come from.
+struct Input {
+    frames: OwnedFd,
+    /// Its other end is closed when the process is asked to end.
+    asked: PipeReader,
+    silence: Duration,
+    runtime: Handle,
+}
+
+/// What there is to read.
+enum Ready {
+    Frames,
+    Ending(Ending),
+}
+
+impl Input {
+    /// Reads commands until the input ends or is silent, or the process is asked to end.
+    fn hear(&self, commands: &mpsc::Sender<Downward>) -> Result<Ending, ServeError> {
+        let mut decoder = Decoder::<Downward>::bare();
+        let mut buffer = BytesMut::new();
+        let mut block = vec![0; 64 * 1024];
+        loop {
+            if let Ready::Ending(ending) = self.wait().map_err(ServeError::Read)? {
+                return Ok(ending);
+            }
+            let count = match rustix::io::read(&self.frames, block.as_mut_slice()) {
+                Ok(0) => {
+                    if !decoder.at_a_border(&buffer) {
+                        tracing::warn!("the input ended inside a frame, which is dropped");
+                    }
+                    return Ok(Ending::InputEnded);
+                }
+                Ok(count) => count,
+                Err(Errno::INTR | Errno::AGAIN) => continue,
+                Err(error) => return Err(ServeError::Read(error.into())),
+            };
+            buffer.extend_from_slice(block.get(..count).unwrap_or_default());
+            while let Some(command) = decoder.decode(&mut buffer)? {
+                if let Some(ending) = self.hand_on(command, commands) {
+                    return Ok(ending);
+                }
+            }
+            if buffer.is_empty() {
+                // The bodies that were cut from it keep what they need.
+                buffer = BytesMut::new();
+            }
+        }
+    }
+
+    /// Hands a command to the follower, which may have to wait with it; not for ever, or the end of the input would go
+    /// unnoticed.
+    fn hand_on(&self, command: Downward, commands: &mpsc::Sender<Downward>) -> Option<Ending> {
+        let taken = async { tokio::time::timeout(self.silence, commands.send(command)).await };
+        match self.runtime.block_on(taken) {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) => Some(Ending::OutputClosed),
+            Err(_) => {
+                tracing::error!(
+                    "no command was taken for {:?}: the mailbox's filesystem or the reader of our output stands still",
+                    self.silence
+                );
+                Some(Ending::Silence)
+            }
+        }
+    }
+
+    /// Waits for input, for at most the silence that is allowed.
+    fn wait(&self) -> io::Result<Ready> {
+        let timeout = Timespec::try_from(self.silence).map_err(io::Error::other)?;
+        loop {
+            let mut either = [
+                PollFd::new(&self.asked, PollFlags::IN),
+                PollFd::new(&self.frames, PollFlags::IN),
+            ];
+            match poll(&mut either, Some(&timeout)) {
+                Ok(0) => return Ok(Ready::Ending(Ending::Silence)),
+                Ok(_) if !either[0].revents().is_empty() => return Ok(Ready::Ending(Ending::Signal)),
+                Ok(_) => return Ok(Ready::Frames),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

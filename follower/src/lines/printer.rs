@@ -141,7 +141,7 @@ impl Printer {
         }
         self.open = (self.open + usize::from(followed.source.is_open())).saturating_sub(usize::from(was_open));
         let outcome = match turn {
-            Ok(Turn::Printed) => {
+            Ok(Turn::More) => {
                 followed.trouble = None;
                 self.waiting.push(name.to_owned());
                 Outcome::Data

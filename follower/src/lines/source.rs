@@ -18,8 +18,8 @@ const SEARCH: usize = 16 * 1024;
 /// What one turn of a file came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// Something was printed; there may be more.
-    Printed,
+    /// Something was printed or has changed, and there may be more.
+    More,
     /// No further whole line is there.
     Nothing,
     /// The name is gone, and the rest of its file was printed if it was still open.
@@ -101,9 +101,8 @@ impl Source {
     /// About the file: the next turn tries again.
     pub fn turn(&mut self, manner: Manner, sink: &mut Sink) -> Result<Turn, CopyError> {
         let known = self.seen.map_or(0, |seen| seen.size);
-        if (self.searched.max(self.position) >= known || self.waits_since.is_some())
-            && let Some(turn) = self.look(manner, sink)?
-        {
+        let must_look = self.searched.max(self.position) >= known || self.waits_since.is_some();
+        if must_look && let Some(turn) = self.look(manner, sink)? {
             return Ok(turn);
         }
         let file = match self.open.take() {
@@ -113,7 +112,7 @@ impl Source {
                 // Replaced or gone since the look, and what it had cannot be reached any more.
                 _ => {
                     self.begin_anew();
-                    return Ok(Turn::Printed);
+                    return Ok(Turn::More);
                 }
             },
         };
@@ -123,8 +122,10 @@ impl Source {
             // Shorter than it was a moment ago: the next look finds it truncated.
             Err(CopyError::File(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.searched = u64::MAX;
-                Ok(Turn::Printed)
+                Ok(Turn::More)
             }
+            // Nothing in what was known; the next look tells what has come since.
+            Ok(Turn::Nothing) if !must_look => Ok(Turn::More),
             other => other,
         }
     }
@@ -137,7 +138,7 @@ impl Source {
                 self.drain(&file, before, manner, sink)?;
             }
             self.begin_anew();
-            return Ok(Some(if now.is_some() { Turn::Printed } else { Turn::Gone }));
+            return Ok(Some(if now.is_some() { Turn::More } else { Turn::Gone }));
         }
         let Some(now) = now else {
             return Ok(Some(Turn::Gone));
@@ -161,7 +162,7 @@ impl Source {
     fn drain(&mut self, file: &File, mut last: Seen, manner: Manner, sink: &mut Sink) -> Result<(), CopyError> {
         last.size = file.metadata()?.len();
         self.seen = Some(last);
-        while self.print(file, manner, sink)? == Turn::Printed {}
+        while self.print(file, manner, sink)? == Turn::More {}
         if self.position < last.size {
             let bytes = last.size - self.position;
             tracing::warn!(file = %self.path.display(), bytes, "its last line had no end and is not printed");
@@ -189,12 +190,12 @@ impl Source {
         let Some(end) = end else {
             self.searched = trusted;
             let all_searched = trusted >= size || self.waits_since.is_some();
-            return Ok(if all_searched { Turn::Nothing } else { Turn::Printed });
+            return Ok(if all_searched { Turn::Nothing } else { Turn::More });
         };
         sink.copy(file, self.position, end - self.position)?;
         self.position = end;
         self.searched = end;
-        Ok(Turn::Printed)
+        Ok(Turn::More)
     }
 
     /// The end of what can be taken for data, within a window: where NULs begin, if there are any.

@@ -208,6 +208,29 @@ fn it_ends_when_it_hears_nothing_for_too_long_and_lives_as_long_as_it_does() {
 }
 
 #[test]
+fn a_signal_ends_it_in_order() {
+    let room = Room::new();
+    for signal in ["TERM", "INT", "HUP"] {
+        let mut process = Process::start(&room, &[]);
+        process.hello();
+        let pid = process.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(process.listen(), None);
+        let input = process.stdin();
+        let (status, errors) = process.end();
+        assert!(status.success(), "{status} {errors}");
+        assert_eq!(errors, "");
+        drop(input);
+    }
+}
+
+#[test]
 fn a_second_process_on_the_mailbox_is_refused_with_a_status_of_its_own() {
     let room = Room::new();
     let mut first = Process::start(&room, &[]);
