@@ -221,8 +221,19 @@ impl Drop for GroupCommit {
     }
 }
 
+/// Tells everyone who waits that nothing more will be written, also if the thread panics.
+struct Ends<'shared>(&'shared Shared);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.space.close();
+        self.0.progress.send_modify(|now| now.ended = true);
+    }
+}
+
 /// The thread: takes what is queued, writes it, and again.
 fn write_until_closed(shared: &Shared, mut file: LineFile, retry: Retry) -> LineFile {
+    let _ends = Ends(shared);
     let mut together = Vec::new();
     loop {
         let batch = {
@@ -253,8 +264,6 @@ fn write_until_closed(shared: &Shared, mut file: LineFile, retry: Retry) -> Line
         together.clear();
         together.shrink_to(1 << 20);
     }
-    shared.space.close();
-    shared.progress.send_modify(|now| now.ended = true);
     file
 }
 

@@ -29,7 +29,7 @@
 //! | [`lease`] | one follower a mailbox |
 //! | [`cursor`] | how far a reader has come |
 //! | [`heartbeat`] | one small file that says 'alive' |
-//! | [`watch`] | when to look: inotify, or the schedule of [`schedule`] |
+//! | [`watch`] | when to look: inotify, or the polling of [`schedule`], which keeps to its budget of empty looks |
 
 pub mod append;
 pub mod archive;
