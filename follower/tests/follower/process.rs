@@ -9,7 +9,7 @@ use codeswarm_follower::WatchMode;
 use codeswarm_follower::wire::{Decoder, Encoder, Frame, GREETING};
 use codeswarm_protocol::frame::{Downward, Ticket, Upward};
 
-use crate::room::{DEADLINE, Room, place, record, records};
+use crate::room::{DEADLINE, Room, append, place, record, records};
 
 /// A follower's process and its two pipes.
 struct Process {
@@ -188,10 +188,10 @@ fn it_ends_when_nobody_reads_its_output() {
 #[test]
 fn it_ends_when_it_hears_nothing_for_too_long_and_lives_as_long_as_it_does() {
     let room = Room::new();
-    let mut process = Process::start(&room, &["--ping-timeout", "1"]);
+    let mut process = Process::start(&room, &["--ping-timeout", "3"]);
     process.hello();
     let begun = Instant::now();
-    for number in 0..15 {
+    for number in 0..35 {
         std::thread::sleep(std::time::Duration::from_millis(100));
         process.tell(&ping(number));
         assert_eq!(process.listen(), Some(Upward::Pong { ticket: Ticket(number) }));
@@ -258,6 +258,53 @@ impl Process {
         self.child.stdout.as_mut().unwrap().read_to_string(&mut text).unwrap();
         text
     }
+}
+
+/// In the earlier Python system each follower that was killed lost or repeated what it had under way.
+#[test]
+fn p4_a_follower_killed_again_and_again_loses_and_repeats_nothing() {
+    let room = Room::new();
+    let all = records(1..=5000);
+    let (mailbox, text) = (room.mailbox.clone(), all.clone());
+    let worker = std::thread::spawn(move || {
+        // Pieces that seldom end with a line.
+        for piece in text.as_bytes().chunks(1000) {
+            append(&mailbox.outbox(&place(0)), piece);
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+        std::fs::rename(mailbox.outbox(&place(0)), mailbox.archive(&place(0))).unwrap();
+    });
+    let mut received = Vec::new();
+    let mut lives = 0;
+    let mut ended = false;
+    while !ended {
+        lives += 1;
+        let mut process = Process::start(&room, &[]);
+        process.hello();
+        process.tell(&Downward::Watch {
+            place: place(0),
+            offset: received.len() as u64,
+        });
+        // Each life ends in the midst of what it has to say; what was not received is asked of the next one.
+        for _ in 0..lives * 3 {
+            match process.listen().unwrap() {
+                Upward::Chunk { offset, data, .. } => {
+                    assert_eq!(offset, received.len() as u64);
+                    received.extend_from_slice(&data);
+                }
+                Upward::Ended { offset, .. } => {
+                    assert_eq!(offset, all.len() as u64);
+                    ended = true;
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+    }
+    worker.join().unwrap();
+    assert!(received == all.as_bytes());
 }
 
 #[test]
