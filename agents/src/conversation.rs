@@ -7,7 +7,6 @@ use codeswarm_protocol::record::Word;
 use codeswarm_protocol::turn::ErrorClass;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use uuid::Uuid;
 
 use crate::driver::{AgentCommand, AgentEvent, Driver, Effect, Now, answer_after_end};
 use crate::keeper::Keeper;
@@ -43,13 +42,11 @@ pub async fn run(spec: SessionSpec, line: Line) {
             .map_err(|error| (error.to_string(), error.may_pass()))?;
         let process = match &launch.process {
             None => None,
-            Some(plan) => Some(
-                Process::start(plan, &Uuid::new_v4().simple().to_string()).map_err(|error| {
-                    let program = plan.argv.first().cloned().unwrap_or_default();
-                    let message = format!("cannot start {}: {error}", program.display());
-                    (message, error.kind() == std::io::ErrorKind::WouldBlock)
-                })?,
-            ),
+            Some(plan) => Some(Process::start(plan, &tree::new_mark(&spec.home)).map_err(|error| {
+                let program = plan.argv.first().cloned().unwrap_or_default();
+                let message = format!("cannot start {}: {error}", program.display());
+                (message, error.kind() == std::io::ErrorKind::WouldBlock)
+            })?),
         };
         Ok((launch, process))
     })

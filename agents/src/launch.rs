@@ -13,6 +13,7 @@ use crate::environment::EnvironmentError;
 use crate::home::{self, HomeError};
 use crate::process::ProcessPlan;
 use crate::session::SessionSpec;
+use crate::tree;
 
 /// What a session runs on.
 pub struct Launch {
@@ -31,6 +32,12 @@ pub enum LaunchError {
     /// The disk refuses.
     #[error("the agent's home: {0}")]
     Home(#[from] HomeError),
+    /// Something of an earlier agent is still there.
+    #[error(
+        "processes of an earlier agent on this node cannot be killed, and would work beside the new one: {0:?}; \
+         they wait for something in the kernel, such as a filesystem that does not answer"
+    )]
+    LeftOver(Vec<i32>),
     /// There is no program.
     #[error("{0}")]
     Program(#[from] ProgramError),
@@ -45,7 +52,7 @@ pub enum LaunchError {
 impl LaunchError {
     /// Whether the same may succeed later without anyone's help.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Home(_))
+        matches!(self, Self::Home(_) | Self::LeftOver(_))
     }
 }
 
@@ -57,7 +64,13 @@ pub fn prepare(spec: &SessionSpec, inherited: &BTreeMap<OsString, OsString>) -> 
     home::make_private(&spec.home)?;
     match spec.agent.kind {
         AgentKind::Echo => Ok(echo(spec)),
-        AgentKind::Codex => codex::launch::prepare(spec, inherited),
+        AgentKind::Codex => {
+            let left = tree::kill_left_over(&spec.home);
+            if !left.is_empty() {
+                return Err(LaunchError::LeftOver(left));
+            }
+            codex::launch::prepare(spec, inherited)
+        }
     }
 }
 

@@ -203,6 +203,28 @@ async fn nothing_of_the_tree_is_left_after_the_session_was_dropped() {
 }
 
 #[tokio::test]
+async fn what_a_killed_worker_s_agent_has_left_is_gone_when_the_next_one_starts() {
+    let script = format!("{IN_A_TURN} cat > /dev/null");
+    let rooms = [Room::with(&script), Room::with(&script)];
+    // As if started by sessions whose worker was killed: one process with the mark, and one below it without.
+    let left = r#"sleep 100000 & env -i sleep 100000 & echo $$ $! > left; wait"#;
+    let start = rooms.iter().map(|room| {
+        let folder = room.folder.path().display();
+        format!("(cd {folder}; CODESWARM_AGENT_TREE={folder}/home#earlier exec setsid sh -c '{left}') &\n")
+    });
+    let started: String = start.collect();
+    let starter = Room::with(&format!("{IN_A_TURN}\n{started}say ready; cat > /dev/null"));
+    let mut starting = starter.prompted().await;
+    until(&mut starting, |event| delta(event) == Some("ready")).await;
+    let living = |room: &Room| room.pids("left").iter().filter(|pid| lives(**pid)).count();
+    poll("all of them", || rooms.iter().all(|room| living(room) == 2)).await;
+
+    let mut session = rooms[0].open(None);
+    assert!(matches!(next(&mut session).await, AgentEvent::Ready { .. }));
+    assert_eq!((living(&rooms[0]), living(&rooms[1])), (0, 2));
+}
+
+#[tokio::test]
 async fn one_session_s_end_leaves_another_s_processes_alone() {
     let script = format!("{IN_A_TURN} sleep 100000 & echo $! > pids; say ready; cat > /dev/null");
     let (one, other) = (Room::with(&script), Room::with(&script));
