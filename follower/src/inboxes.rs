@@ -215,7 +215,11 @@ impl OpenInboxes {
                 line.place
             )));
         }
-        let mut file = self.take(&line.place).map_err(|error| Refusal::no(error.to_string()))?;
+        let mut file = self.take(&line.place).map_err(|error| Refusal {
+            // An earlier append of it may be there: that cannot be seen now.
+            may_have_happened: line.unless_present.is_some(),
+            error: error.to_string(),
+        })?;
         let done = append_unless_present(&mut file, &self.mailbox, line);
         self.put_back(line.place.clone(), file);
         done

@@ -69,6 +69,24 @@ async fn p2_an_append_of_unknown_outcome_is_settled_by_reading_the_inbox() {
 }
 
 #[tokio::test]
+async fn p3_an_inbox_that_cannot_be_opened_leaves_an_unknown_outcome_unknown() {
+    let room = Room::new();
+    let mut ear = room.follower(WatchMode::Auto);
+    std::fs::create_dir(room.mailbox.inbox(&place(0))).unwrap();
+    for (ticket, unless_present) in [(1, None), (2, Some("one"))] {
+        let failed = send(&mut ear, ticket, &place(0), unless_present, &prompt("one")).await;
+        let unknown = matches!(
+            failed,
+            Upward::AppendFailed {
+                may_have_happened: true,
+                ..
+            }
+        );
+        assert_eq!(unknown, unless_present.is_some(), "{failed:?}");
+    }
+}
+
+#[tokio::test]
 async fn p2_half_a_prompt_is_ended_and_the_prompt_appended() {
     let room = Room::new();
     let (before, line) = (prompt("before"), prompt("one"));
