@@ -116,6 +116,7 @@ struct Conversation {
     /// Since the process is gone: until when its pipes are read.
     drain: Option<Now>,
     ended: bool,
+    told_ending: bool,
     worker_gone: bool,
 }
 
@@ -133,6 +134,7 @@ impl Conversation {
             ending: None,
             drain: None,
             ended: false,
+            told_ending: false,
             worker_gone: false,
         }
     }
@@ -262,6 +264,13 @@ impl Conversation {
         self.carry_out(effects);
     }
 
+    /// Once, as soon as it is known, so that the worker keeps the prompts that wait for the next session.
+    fn tell_ending(&mut self) {
+        if !std::mem::replace(&mut self.told_ending, true) {
+            self.pending.push_back(AgentEvent::Ending);
+        }
+    }
+
     fn notice(&mut self, trouble: Option<String>) {
         if let Some(message) = trouble {
             self.pending.push_back(AgentEvent::Said(Word::Notice { message }));
@@ -273,6 +282,7 @@ impl Conversation {
             Happening::Output | Happening::Moved => {}
             Happening::BadOutput(error) => self.end(format!("the agent cannot be heard: {error}"), true),
             Happening::Ended => {
+                self.tell_ending();
                 self.ended = true;
                 self.ending = None;
                 self.drain = Some(self.clock.now() + DRAIN);
@@ -282,6 +292,9 @@ impl Conversation {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
+        if effects.iter().any(|effect| matches!(effect, Effect::End { .. })) {
+            self.tell_ending();
+        }
         for effect in effects {
             match effect {
                 Effect::Write(bytes) => {
@@ -303,6 +316,7 @@ impl Conversation {
     }
 
     fn end(&mut self, reason: String, may_restart: bool) {
+        self.tell_ending();
         self.reason.get_or_insert((reason, may_restart));
         match &mut self.process {
             None => self.ended = true,
@@ -355,6 +369,7 @@ impl Conversation {
     async fn finish(mut self) {
         let death = self.process.as_ref().map(Process::death).unwrap_or_default();
         let already = self.reason.take();
+        self.tell_ending();
         let effects = self.driver.gone(&death, self.clock.now());
         self.carry_out(effects);
         self.line.commands.close();

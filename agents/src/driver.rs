@@ -89,6 +89,9 @@ pub enum AgentEvent {
         /// Its name.
         call_id: String,
     },
+    /// The session ends, whoever wants it to: no further turn is taken. The end of a turn under way and
+    /// [`AgentEvent::Exited`] follow.
+    Ending,
     /// The session is over. The last event of every session.
     Exited {
         /// The process's exit code.

@@ -60,6 +60,12 @@ async fn a_thread_goes_on_after_a_crash() {
     assert!(!resumed);
     run(&session, "a b c [[crash_after deltas=2]]").await;
     let events = until(&mut session, is_exit).await;
+    // Said before the turn's end, so that the worker does not give the next prompt to a session that is over.
+    let ending = events.iter().position(|event| *event == AgentEvent::Ending);
+    assert!(
+        ending.is_some() && ending < events.iter().position(is_turn_end),
+        "{events:?}"
+    );
     let ended: Vec<_> = events.iter().filter(|event| is_turn_end(event)).collect();
     assert!(
         matches!(ended[..], [AgentEvent::TurnEnded { status: TurnStatus::Failed, error: Some(error), .. }] if error.class == ErrorClass::AgentDied),

@@ -266,6 +266,8 @@ async fn an_agent_that_dies_in_mid_turn_leaves_its_last_words() {
     let mut session = room.prompted().await;
     let events = until(&mut session, is_exit).await;
     assert!(events.iter().any(|event| delta(event) == Some("partly")));
+    let told = |wanted: fn(&AgentEvent) -> bool| events.iter().position(wanted);
+    assert!(told(|event| *event == AgentEvent::Ending) < told(is_turn_end));
     let [
         AgentEvent::TurnEnded {
             status,

@@ -66,6 +66,11 @@ impl Core {
             AgentEvent::ApprovalUnknown { call_id } => {
                 self.ignore(format!("an answer to {call_id}, a question that is not open"), None);
             }
+            AgentEvent::Ending => {
+                if self.life == Life::Up {
+                    self.life = Life::Dying;
+                }
+            }
             AgentEvent::Exited {
                 code,
                 signal,
@@ -88,7 +93,7 @@ impl Core {
 
     pub(super) fn agent_closed(&mut self, now: Now) {
         // After its last word a session closes; only one that closes without it is news.
-        if matches!(self.life, Life::Starting { .. } | Life::Up | Life::Stopping) {
+        if self.life.has_session() {
             let exit = Exit {
                 message: "the agent's session closed without a word".to_owned(),
                 may_restart: true,
@@ -105,7 +110,7 @@ impl Core {
 
     /// The session is over, whoever ended it.
     pub(super) fn agent_gone(&mut self, exit: Exit, now: Now) {
-        let up = self.life == Life::Up;
+        let up = matches!(self.life, Life::Up | Life::Dying);
         if matches!(self.life, Life::Waiting { .. } | Life::Unusable { .. } | Life::Gone) {
             return;
         }

@@ -52,8 +52,11 @@ impl Closing {
 
     /// The next moment that matters.
     pub fn deadline(&self, life: &Life) -> Now {
-        let session = matches!(life, Life::Starting { .. } | Life::Up | Life::Stopping);
-        if session { self.kill_at } else { self.finish_at }
+        if life.has_session() {
+            self.kill_at
+        } else {
+            self.finish_at
+        }
     }
 }
 
@@ -90,7 +93,7 @@ impl Core {
                     self.life = Life::Stopping;
                     self.effects.push(Effect::Command(AgentCommand::Stop));
                 }
-                Life::Stopping => {}
+                Life::Stopping | Life::Dying => {}
                 Life::Down | Life::Waiting { .. } | Life::Unusable { .. } | Life::Gone => {
                     self.life = Life::Gone;
                     closing.stage = Stage::InboxEnds;

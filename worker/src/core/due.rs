@@ -60,7 +60,7 @@ impl Core {
     }
 
     fn kill(&mut self, message: &str, now: Now) {
-        if matches!(self.life, Life::Starting { .. } | Life::Up | Life::Stopping) {
+        if self.life.has_session() {
             self.effects.push(Effect::KillAgent);
             let exit = Exit {
                 signal: Some(9),

@@ -16,6 +16,8 @@ pub enum Life {
     },
     /// It takes turns.
     Up,
+    /// It has ended; its session's last words are on the way.
+    Dying,
     /// It died and is started again at this moment.
     Waiting {
         /// The moment.
@@ -30,6 +32,13 @@ pub enum Life {
     Stopping,
     /// It has ended, and so will the worker.
     Gone,
+}
+
+impl Life {
+    /// Whether there is a session whose last word has not come yet.
+    pub fn has_session(&self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Up | Self::Dying | Self::Stopping)
+    }
 }
 
 /// The shortest wait before a start.

@@ -156,6 +156,9 @@ impl FakeAgent {
     }
 
     fn die(&mut self, rng: &mut Rng, may_restart: bool) {
+        if !rng.once_in(3) {
+            self.say(AgentEvent::Ending);
+        }
         // Some leave without ending their turn, some without a last word at all.
         if matches!(self.state, State::Turn { .. }) && !rng.once_in(3) {
             self.say(AgentEvent::TurnEnded {

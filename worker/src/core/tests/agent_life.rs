@@ -43,6 +43,23 @@ fn a_death_fails_the_turn_and_the_next_start_waits_longer_until_a_turn_completes
     assert_eq!(play.did(), ["b: Failed AgentDied", "agent exit, restart in Some(1000)"]);
 }
 
+/// A prompt given to an agent that has ended would be failed by its death without ever having been tried.
+#[test]
+fn what_waits_when_the_agent_dies_is_kept_for_its_next_life() {
+    let mut play = Play::up();
+    play.prompt("a");
+    play.prompt("b");
+    play.did();
+    play.agent(AgentEvent::Ending);
+    play.turn_ended(TurnStatus::Failed);
+    assert_eq!(play.did(), ["a: Failed Other"]);
+    play.exited(true);
+    assert_eq!(play.did(), ["agent exit, restart in Some(1000)"]);
+    play.until_due();
+    play.ready();
+    assert_eq!(play.did(), ["> resume thread", "ready", "b: started", "> run b"]);
+}
+
 #[test]
 fn an_agent_that_never_came_up_and_never_will_ends_the_worker() {
     let mut play = Play::begin(Recovered::default(), 0);
