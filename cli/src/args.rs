@@ -78,6 +78,9 @@ pub enum Command {
     /// Run one node's worker, as a job's task does
     #[command(after_help = WORKER)]
     Worker(codeswarm_worker::command::Args),
+    /// Follow the outboxes of a mailbox for a router, or print the lines of a folder as they grow
+    #[command(after_help = FOLLOWER)]
+    Follower(codeswarm_follower::command::Args),
 }
 
 /// The commands that talk to a router.
@@ -412,6 +415,11 @@ const ROUTER: &str = "\
 Examples:
   codeswarm router --config configs/local.json < commands.jsonl
   codeswarm router --config configs/hpcfund.json --daemon";
+
+const FOLLOWER: &str = "\
+Examples:
+  codeswarm follower --lines ~/workspace/codeswarm/mailbox/outbox
+  codeswarm follower --root ~/workspace/codeswarm --watch poll      what a router starts on a login node";
 
 const WORKER: &str = "\
 Examples:

@@ -109,6 +109,8 @@ impl Follow {
         let turns = Turns::of(nodes.iter().copied());
         let mut follow = Self::new(Errand::Inject { inject, nodes }, Some(swarm), positions, names, options);
         follow.turns = Some(turns);
+        // A subscription is only how a later connection resumes; nobody asked for one.
+        follow.told_standing = true;
         follow
     }
 

@@ -46,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Completions(args) => told(completions::print(args.shell), false),
         Command::Router(args) => part::router(args, cli.options),
         Command::Worker(args) => codeswarm_worker::command::run(&args),
+        Command::Follower(args) => codeswarm_follower::command::run(args),
     }
 }
 

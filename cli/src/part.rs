@@ -28,7 +28,11 @@ pub fn router(mut args: codeswarm_router::command::Args, before: Options) -> Exi
 fn worker_command() -> Result<Vec<OsString>, Failure> {
     let program = std::env::current_exe().map_err(|error| {
         let advice = "start it by its whole path, from a file that still exists";
-        Failure::new(Exit::Internal, format!("this program's own file cannot be found: {error}"), advice)
+        Failure::new(
+            Exit::Internal,
+            format!("this program's own file cannot be found: {error}"),
+            advice,
+        )
     })?;
     Ok(vec![program.into(), "worker".into()])
 }

@@ -12,11 +12,7 @@ fn the_definition_is_sound_and_every_command_teaches() {
     cli.build();
     for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        assert!(
-            delegated || help.contains("Examples:"),
-            "{} has no example",
-            command.get_name()
-        );
+        assert!(help.contains("Examples:"), "{} has no example", command.get_name());
     }
 }
 
@@ -73,7 +69,9 @@ fn options_stand_before_or_behind_the_command() {
         "codeswarm list --config c.json --json",
     ] {
         let cli = parse(line).unwrap();
-        let Command::Client(Client::List(list)) = cli.command else { panic!() };
+        let Command::Client(Client::List(list)) = cli.command else {
+            panic!()
+        };
         let options = list.options.over(cli.options);
         assert_eq!((options.config, options.json), (Some("c.json".into()), true), "{line}");
     }
@@ -107,4 +105,36 @@ fn provider_settings_are_json_where_they_can_be() {
     );
     assert_eq!(key_value("agents_per_node=2").unwrap().1, serde_json::json!(2));
     assert_eq!(key_value("a=b=c").unwrap(), ("a".into(), "b=c".into()));
+}
+
+#[test]
+fn the_page_has_every_command_option_and_exit_code() {
+    let page = include_str!("../../../docs/CLI.md");
+    let mut cli = Cli::command();
+    cli.build();
+    for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = command.get_name();
+        assert!(
+            page.contains(&format!("\n### {name}\n\n```sh\n")),
+            "{name} has no section with an example"
+        );
+        let foreign = ["router", "worker", "follower"].contains(&name);
+        for option in command
+            .get_arguments()
+            .filter_map(|option| option.get_long())
+            .filter(|_| !foreign)
+        {
+            assert!(
+                option == "help" || page.contains(&format!("--{option}")),
+                "{name} --{option} is not on the page"
+            );
+        }
+    }
+    for line in EXIT_CODES.lines().skip(1) {
+        let code = line.split_whitespace().next().unwrap();
+        assert!(
+            page.contains(&format!("\n| {code} | ")),
+            "exit code {code} is not on the page"
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! `ping` and `shutdown`: about the router itself, so none is started for them.
 
+use std::time::Duration;
+
 use codeswarm_protocol::command::{Command, Ping, Shutdown};
 use codeswarm_protocol::event::RouterWord;
 
@@ -9,6 +11,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::{Answer, Session};
+
+/// How long a router may take to leave: it answers what it has accepted first.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked for meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A sign of life.
 pub async fn ping(mut session: Session) -> Result<Exit, Failure> {
@@ -62,6 +69,19 @@ pub async fn shutdown(mut session: Session) -> Result<Exit, Failure> {
     session
         .ask(&[request], "waiting for the router to end", ANSWER_PATIENCE, is_bye)
         .await?;
-    session.screen.note("the router ends; its swarms go on");
+    // Who comes next must not meet one that is leaving.
+    let deadline = session.screen.now() + LEAVE_PATIENCE;
+    while session.existing().await?.is_some() {
+        if session.screen.now() >= deadline {
+            let what = format!("the router has not ended within {} seconds", LEAVE_PATIENCE.as_secs());
+            return Err(Failure::new(
+                Exit::Unreachable,
+                what,
+                "codeswarm ping tells its process",
+            ));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    session.screen.note("the router has ended; its swarms go on");
     Ok(Exit::Done)
 }
