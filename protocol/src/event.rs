@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, InjectionId, JobId, NodeId, RequestId, Seq, SwarmId};
+use crate::position::Position;
 use crate::rejection::RejectionCode;
 use crate::timestamp::Timestamp;
 use crate::turn::{TurnError, TurnStatus, Usage};
@@ -272,7 +273,12 @@ pub enum RouterWord {
     /// The subscription stands; what it brings follows.
     Subscribed {},
     /// Everything before the subscription has been sent; what follows is new.
-    CaughtUp {},
+    CaughtUp {
+        /// Where the stream of each node stands, by `<job_id>_<node_id>`: what a client that comes back says in `since`,
+        /// also of a node of which it has heard nothing. A node that has said nothing yet is left out.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        positions: BTreeMap<String, Position>,
+    },
     /// Bytes of an outbox that are no record were passed over.
     RecordsSkipped {
         /// The file.

@@ -33,7 +33,7 @@ pub struct Args {
     /// The configuration; without one: local swarms on this machine
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// For a program that keeps the router as a child: every swarm's events, and a prompt end when standard input ends
+    /// For a program that keeps the router as a child: when standard input ends, it leaves within two seconds
     #[arg(long, conflicts_with = "background")]
     pub daemon: bool,
     /// Serve only the socket, and end after a while without clients and live swarms (how the CLI starts one)

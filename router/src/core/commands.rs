@@ -115,16 +115,23 @@ impl Core {
             _ => {}
         }
         if let Some(swarm) = known.swarm_id.as_ref().and_then(|id| self.swarms.get(id)) {
+            context.effects.push(Effect::FollowSwarm {
+                client: asker.client,
+                swarm_id: swarm.swarm_id.clone(),
+                request_id: None,
+            });
             let mut event = swarm.event(launched(swarm), context.at.wall);
             event.request_id.clone_from(&asker.request_id);
             context.tell(Whom::Client(asker.client), event);
         }
         for (injection_id, place, acknowledged_at) in known.injections {
             let from = Some(super::delivery::just_before(acknowledged_at));
+            let end = self.stream_end(&place).0;
             context.effects.push(Effect::Follow {
                 client: asker.client,
                 injection_id,
                 place,
+                end,
                 from,
             });
         }

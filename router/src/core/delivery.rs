@@ -78,6 +78,7 @@ impl Core {
                 client: asker.client,
                 injection_id: injection_id.clone(),
                 place: place.clone(),
+                end: just_before(acknowledged_at),
                 from: None,
             });
             let request_id = asker.request_id.clone();

@@ -113,6 +113,8 @@ pub enum Effect {
         injection_id: InjectionId,
         /// Whose stream.
         place: Place,
+        /// Where the stream ended before anything was said of the injection in this step.
+        end: Position,
         /// Everything after this place; absent: from now on.
         from: Option<Position>,
     },

@@ -1,6 +1,6 @@
 //! Reading back what a client lacks: parts of outboxes from the follower, with the router's own words between them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket};
 use codeswarm_protocol::line::Added;
 use codeswarm_protocol::record::RecordHead;
-use codeswarm_protocol::{Place, Position, RequestId, Seq};
+use codeswarm_protocol::{Place, Position, RequestId, Seq, SwarmId};
 
 use super::outputs::{before, ending_of, ending_of_record};
 use super::server::Server;
@@ -78,7 +78,8 @@ impl Server {
         let Some(client) = self.audience.client(id) else { return };
         let caught_up = client.caught_up();
         for done in caught_up {
-            let mut event = RouterEvent::new(RouterWord::CaughtUp {}, at.wall);
+            let positions = self.positions(id, done.swarm_id.as_ref());
+            let mut event = RouterEvent::new(RouterWord::CaughtUp { positions }, at.wall);
             event.request_id = done.request_id;
             event.swarm_id.clone_from(&done.swarm_id);
             self.outputs.event(id, done.spelling, &event);
@@ -99,6 +100,26 @@ impl Server {
                 self.tell_client(id, &event);
             }
         }
+    }
+
+    /// Where a client's copy of each node's stream ends, of one swarm or of all.
+    fn positions(&mut self, id: ClientId, swarm_id: Option<&SwarmId>) -> BTreeMap<String, Position> {
+        let swarms: Vec<SwarmId> = match swarm_id {
+            Some(swarm_id) => vec![swarm_id.clone()],
+            None => self.core.swarms().map(|swarm| swarm.swarm_id.clone()).collect(),
+        };
+        let places = swarms.iter().flat_map(|swarm_id| self.core.places(swarm_id));
+        let mut positions: BTreeMap<String, Position> = places
+            .map(|place| (place.stem(), self.core.stream_end(&place).0))
+            .collect();
+        if let Some(client) = self.audience.client(id) {
+            // It may have fallen behind again elsewhere.
+            for (place, behind) in &client.behind {
+                positions.entry(place.stem()).and_modify(|at| *at = behind.at);
+            }
+        }
+        positions.retain(|_, at| *at > Position::START);
+        positions
     }
 
     /// A part has come.

@@ -16,4 +16,5 @@ mod subscription;
 
 pub use line_reader::{LineReader, ReadLine};
 pub use listen::{ListenError, listen, private_folder};
+pub use requests::too_long;
 pub use server::{ClientEnd, Door, Options, ServeError, Server, Stop};

@@ -11,6 +11,12 @@ use super::line_reader::ReadLine;
 use super::server::Server;
 use crate::core::{ClientId, Input, refusal};
 
+/// The refusal of a line of so many bytes.
+pub fn too_long(length: u64, limit: usize) -> Rejection {
+    let reason = format!("the line has {length} bytes; at most {limit} are taken, and it was read away");
+    Rejection::new(RejectionCode::LineTooLong, reason)
+}
+
 impl Server {
     pub(super) fn client_said(&mut self, from: FromClient) {
         match from {
@@ -22,9 +28,7 @@ impl Server {
                 }
             }
             FromClient::Sent(id, ReadLine::TooLong(length)) => {
-                let limit = self.line_limit;
-                let reason = format!("the line has {length} bytes; at most {limit} are taken, and it was read away");
-                self.reject(id, None, Rejection::new(RejectionCode::LineTooLong, reason));
+                self.reject(id, None, too_long(length, self.line_limit));
             }
             FromClient::Sent(id, ReadLine::Line(line)) => self.line(id, &line),
         }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use codeswarm_follower::{Follower, FollowerConfig, FollowerError};
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, Ticket};
-use codeswarm_protocol::{Place, Timestamp};
+use codeswarm_protocol::Timestamp;
 
 use super::client_io::{self, FromClient};
 use super::history::UnderWay;
@@ -73,7 +73,7 @@ pub struct ClientEnd {
 
 /// The pipes of this process's own client.
 struct Pipes {
-    /// It hears everything, and nothing is waited for when it has said its last.
+    /// Nothing is waited for when it has said its last.
     daemon: bool,
     /// Told when it is served to its end.
     end: oneshot::Sender<ClientEnd>,
@@ -104,7 +104,8 @@ impl Door {
         .await
     }
 
-    /// This process's own client. A daemon hears everything; otherwise it is served until all it asked for is over.
+    /// This process's own client. A daemon is served until its last command is answered, a batch until all that it asked
+    /// for is over.
     pub async fn enter_pipes<R, W>(
         &self,
         source: R,
@@ -357,7 +358,7 @@ impl Server {
         let failed = queue.clone();
         let writer = client_io::start(id, source, sink, queue, self.line_limit, sender);
         if let (Some(client), Some(pipes)) = (self.audience.client(id), &pipes) {
-            (client.everything, client.waits_for_nothing) = (pipes.daemon, pipes.daemon);
+            client.waits_for_nothing = pipes.daemon;
         }
         self.client_tasks.spawn(async move {
             let _ = writer.await;
@@ -397,9 +398,11 @@ impl Server {
                     client,
                     injection_id,
                     place,
+                    end,
                     from,
                 } => {
-                    let node = self.node_now(place);
+                    let swarm_id = self.core.swarm_of(&place.job_id).cloned();
+                    let node = NodeNow { place, swarm_id, end };
                     self.audience.follow(client, injection_id, &node, from);
                 }
                 Effect::FollowSwarm {
@@ -411,23 +414,17 @@ impl Server {
                         .core
                         .swarm(&swarm_id)
                         .is_some_and(|swarm| !swarm.status.takes_prompts() && !swarm.status.is_over());
-                    if let Some(client) = self.audience.client(client) {
-                        client.told_of.insert(swarm_id.clone());
-                        if ending {
-                            client.awaits_end.insert(swarm_id, request_id);
-                        }
+                    let places = self.core.places(&swarm_id);
+                    let nodes = places.into_iter().map(|place| self.node_now(place)).collect();
+                    self.audience.follow_swarm(client, &swarm_id, nodes);
+                    if ending && let Some(client) = self.audience.client(client) {
+                        client.awaits_end.insert(swarm_id, request_id);
                     }
                 }
                 Effect::Follower(down) => self.down.push_back(down),
                 Effect::Provider(command) => self.to_provider.push_back(command),
             }
         }
-    }
-
-    fn node_now(&self, place: Place) -> NodeNow {
-        let swarm_id = self.core.swarm_of(&place.job_id).cloned();
-        let end = self.core.stream_end(&place).0;
-        NodeNow { place, swarm_id, end }
     }
 
     fn tell(&mut self, whom: &Whom, event: &RouterEvent) {

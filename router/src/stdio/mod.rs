@@ -9,7 +9,6 @@ mod relay;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 
@@ -18,7 +17,7 @@ use codeswarm_mailbox::LeaseError;
 
 use crate::endpoint::Endpoint;
 use crate::lock::{LockError, RouterLock};
-use crate::serve::{ClientEnd, Door, LineReader, ListenError, Options, ServeError, Server, Stop, listen};
+use crate::serve::{ClientEnd, Door, ListenError, Options, ServeError, Server, Stop, listen};
 
 use relay::{Relay, Relayed};
 
@@ -69,6 +68,9 @@ pub enum RunError {
 /// How long an earlier router's process may take to end after it gave up its lock.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the last words of a router to its own client may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How long a router that has the lock may take until it listens.
 const SILENT_AFTER: Duration = Duration::from_secs(20);
 
@@ -80,7 +82,7 @@ pub async fn run(options: Options, endpoint: Endpoint, mode: Mode) -> Result<Exi
     })?;
     let stop = stop_on_signals();
     let limit = options.settings.max_prompt_bytes.saturating_mul(6) + 64 * 1024;
-    let mut relay = Relay::new(LineReader::new(tokio::io::stdin(), limit), mode);
+    let mut relay = Relay::new(tokio::io::stdin(), limit, mode);
     let mut silent_since = None;
     loop {
         match RouterLock::take(&endpoint.lock) {
@@ -127,31 +129,27 @@ async fn serve(
     let door = server.door();
     let accepting = tokio::spawn(accept(listener, door.clone()));
     let (end_now, stop_now) = watch::channel(Stop::No);
-    let mut serving = tokio::spawn(server.run(either(stop, stop_now)));
-    let ended = if mode == Mode::Background {
-        None
-    } else {
-        let (told, end) = oneshot::channel();
-        let (again, stdin) = relay.into_stdin();
-        let source = std::io::Cursor::new(again).chain(stdin);
-        door.enter_pipes(source, tokio::io::stdout(), mode == Mode::Daemon, told)
-            .await?;
-        Some(end)
-    };
+    let mut serving = tokio::spawn(server.run(either(stop.clone(), stop_now)));
+    let pipes = pipes(relay, mode, door, stop);
+    tokio::pin!(pipes);
     let code = tokio::select! {
         served = &mut serving => {
             served.map_err(|error| std::io::Error::other(error.to_string()))??;
-            ExitCode::SUCCESS
+            // Its last words, among them that it was told to end.
+            let patience = if mode == Mode::Background { Duration::ZERO } else { LAST_WORDS };
+            match tokio::time::timeout(patience, &mut pipes).await {
+                Ok(code) => code?,
+                Err(_) => ExitCode::SUCCESS,
+            }
         }
-        end = async { match ended { Some(end) => end.await, None => std::future::pending().await } } => {
+        code = &mut pipes => {
             end_now.send_replace(Stop::Now);
-            let failed = matches!(end, Ok(ClientEnd { failed: true }));
             match tokio::time::timeout(Duration::from_secs(2), serving).await {
                 Ok(Ok(served)) => served?,
                 Ok(Err(error)) => return Err(std::io::Error::other(error.to_string()).into()),
                 Err(_) => tracing::warn!("a client did not take its last lines in time"),
             }
-            if failed && mode == Mode::Batch { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            code?
         }
     };
     accepting.abort();
@@ -159,6 +157,36 @@ async fn serve(
     let _ = std::fs::remove_file(&endpoint.socket);
     drop(lock);
     Ok(code)
+}
+
+/// This process's own client, until it is served to its end.
+async fn pipes(mut relay: Relay, mode: Mode, door: Door, stop: watch::Receiver<Stop>) -> Result<ExitCode, RunError> {
+    if mode == Mode::Background {
+        return std::future::pending().await;
+    }
+    if !relay.has_begun() {
+        let (told, end) = oneshot::channel();
+        let source = relay.into_stdin();
+        door.enter_pipes(source, tokio::io::stdout(), mode == Mode::Daemon, told)
+            .await?;
+        let failed = matches!(end.await, Ok(ClientEnd { failed: true }));
+        return Ok(if failed && mode == Mode::Batch {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        });
+    }
+    // A conversation that another router began goes on as it was.
+    loop {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (source, sink) = theirs.into_split();
+        if door.enter(source, sink).await.is_err() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Relayed::Done(code) = relay.run(ours, stop.clone()).await? {
+            return Ok(code);
+        }
+    }
 }
 
 /// Opens the state and the mailbox. The router before this one gave up its lock first, and its lease on the mailbox only

@@ -1,15 +1,20 @@
 //! Passing lines between this process's pipes and a router in another process.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Stdin, Stdout};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
+use codeswarm_protocol::event::{RouterEvent, RouterWord};
+use codeswarm_protocol::line::{Added, write_event};
+use codeswarm_protocol::record::RecordHead;
+use codeswarm_protocol::{Rejection, Timestamp};
+
 use super::Mode;
-use super::memory::Memory;
-use crate::serve::{LineReader, ReadLine, Stop};
+use super::memory::{Heard, Memory};
+use crate::serve::{LineReader, ReadLine, Stop, too_long};
 
 /// How a relay ended.
 pub(super) enum Relayed {
@@ -25,6 +30,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(1800);
 /// A program's pipes and what was said on them.
 pub(super) struct Relay {
     stdin: LineReader<Stdin>,
+    limit: usize,
     stdout: Stdout,
     memory: Memory,
     mode: Mode,
@@ -32,25 +38,27 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(stdin: LineReader<Stdin>, mode: Mode) -> Self {
+    /// `limit` is the longest line that is taken.
+    pub(super) fn new(stdin: Stdin, limit: usize, mode: Mode) -> Self {
         Self {
-            stdin,
+            stdin: LineReader::new(stdin, limit),
+            limit,
             stdout: tokio::io::stdout(),
-            memory: Memory::default(),
+            memory: Memory::new(format!("relay-{}-", uuid::Uuid::new_v4().simple())),
             mode,
             stdin_ended: false,
         }
     }
 
-    /// For a router in this process: what to say first, and the rest of standard input.
-    pub(super) fn into_stdin(self) -> (Vec<u8>, impl tokio::io::AsyncRead + Unpin + Send + 'static) {
-        let again = if self.memory.has_begun() {
-            self.memory.again(self.mode == Mode::Daemon)
-        } else {
-            Vec::new()
-        };
+    /// Whether anything was said yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.memory.has_begun() || self.stdin_ended
+    }
+
+    /// For a router in this process that serves the pipes itself: standard input, of which nothing may have been said yet.
+    pub(super) fn into_stdin(self) -> impl tokio::io::AsyncRead + Unpin + Send + 'static {
         let (unread, stdin) = self.stdin.into_parts();
-        (again, std::io::Cursor::new(unread).chain(stdin))
+        std::io::Cursor::new(unread).chain(stdin)
     }
 
     /// Relays until standard input and its answers end, or the router goes.
@@ -62,14 +70,7 @@ impl Relay {
         let (source, mut sink) = stream.into_split();
         let mut events = LineReader::new(source, usize::MAX);
         let daemon = self.mode == Mode::Daemon;
-        if daemon && !self.memory.has_begun() {
-            let subscribe = b"{\"command\":\"subscribe\"}\n";
-            if sink.write_all(subscribe).await.is_err() {
-                return Ok(Relayed::Lost);
-            }
-        }
-        let again = self.memory.again(daemon && self.memory.has_begun());
-        if sink.write_all(&again).await.is_err() {
+        if sink.write_all(&self.memory.again()).await.is_err() {
             return Ok(Relayed::Lost);
         }
         let mut last_call: Option<tokio::time::Instant> = None;
@@ -77,6 +78,9 @@ impl Relay {
             last_call = self.end_of_input(&mut sink).await;
         }
         loop {
+            if daemon && self.stdin_ended && !self.memory.has_unanswered() {
+                return Ok(self.done());
+            }
             let waiting = async {
                 match last_call {
                     Some(when) => tokio::time::sleep_until(when).await,
@@ -89,12 +93,7 @@ impl Relay {
                         self.stdin_ended = true;
                         last_call = self.end_of_input(&mut sink).await;
                     }
-                    ReadLine::TooLong(length) => {
-                        let reason = format!("the line has {length} bytes; that is too long, and it was read away");
-                        let refused = serde_json::json!({"type": "command_rejected", "code": "line_too_long", "reason": reason});
-                        self.memory.failed = true;
-                        self.print(format!("{refused}\n").as_bytes()).await?;
-                    }
+                    ReadLine::TooLong(length) => self.refuse(length).await?,
                     ReadLine::Line(line) if line.iter().all(u8::is_ascii_whitespace) => {}
                     ReadLine::Line(line) => {
                         let mut line = self.memory.sent(&line);
@@ -106,10 +105,12 @@ impl Relay {
                 },
                 event = events.next() => match event {
                     Ok(ReadLine::Line(line)) => {
-                        if self.memory.heard(&line) {
-                            self.print(&[&line, b"\n".as_slice()].concat()).await?;
+                        if let Heard::New(mut line) = self.memory.heard(&line) {
+                            line.push(b'\n');
+                            self.print(&line).await?;
                         }
                     }
+                    Ok(_) | Err(_) if self.memory.shut_down => return Ok(self.done()),
                     Ok(_) | Err(_) if self.stdin_ended && (daemon || !self.memory.has_open()) => return Ok(self.done()),
                     Ok(_) | Err(_) => return Ok(Relayed::Lost),
                 },
@@ -117,6 +118,19 @@ impl Relay {
                 _ = stop.wait_for(|stop| *stop == Stop::Now) => return Ok(self.done()),
             }
         }
+    }
+
+    /// Refuses a line that was read away, in the router's words.
+    async fn refuse(&mut self, length: u64) -> std::io::Result<()> {
+        self.memory.failed = true;
+        let Rejection { code, field, reason } = too_long(length, self.limit);
+        let word = RouterWord::CommandRejected { code, field, reason };
+        let event = RouterEvent::new(word, Timestamp::from(SystemTime::now()));
+        let line = serde_json::to_vec(&event)?;
+        let head = RecordHead::parse(&line)?;
+        let mut out = Vec::new();
+        write_event(&mut out, self.memory.spelling(), &line, &head, Added::default())?;
+        self.print(&out).await
     }
 
     fn done(&self) -> Relayed {

@@ -1,0 +1,194 @@
+use serde_json::json;
+
+use super::*;
+
+fn memory() -> Memory {
+    Memory::new("relay-x-".to_owned())
+}
+
+fn lines(bytes: &[u8]) -> Vec<Value> {
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+fn send(memory: &mut Memory, command: Value) -> Value {
+    serde_json::from_slice(&memory.sent(command.to_string().as_bytes())).unwrap()
+}
+
+/// What the client reads, if anything.
+fn hear(memory: &mut Memory, event: Value) -> Option<Value> {
+    match memory.heard(event.to_string().as_bytes()) {
+        Heard::New(line) => Some(serde_json::from_slice(&line).unwrap()),
+        Heard::Known => None,
+    }
+}
+
+fn event(kind: &str, request: &str, injection: &str, seq: u64, sub: u32) -> Value {
+    let mut event = json!({"type": kind, "swarm_id": "s", "job_id": "j", "node_id": 0, "seq": seq});
+    if sub > 0 {
+        event["sub"] = json!(sub);
+    }
+    for (name, value) in [("request_id", request), ("injection_id", injection)] {
+        if !value.is_empty() {
+            event[name] = json!(value);
+        }
+    }
+    event
+}
+
+#[test]
+fn a_name_that_was_given_here_never_reaches_the_client() {
+    let mut memory = memory();
+    for (line, empty) in [("{\"command\":\"ping\"}", false), (" { } ", true)] {
+        let sent = memory.sent(line.as_bytes());
+        let sent: Value = serde_json::from_slice(&sent).unwrap();
+        let name = sent["request_id"].as_str().unwrap().to_owned();
+        assert_eq!(sent.as_object().unwrap().len(), 2 - usize::from(empty));
+        for answer in [
+            json!({"request_id": name, "type": "pong"}),
+            json!({"type": "pong", "request_id": name, "zzz": 1}),
+            json!({"request_id": name}),
+        ] {
+            let mut expected = answer.clone();
+            expected.as_object_mut().unwrap().remove("request_id");
+            assert_eq!(hear(&mut memory, answer), Some(expected));
+        }
+    }
+    assert!(memory.again().is_empty());
+    assert_eq!(memory.sent(b"no json"), b"no json");
+}
+
+#[test]
+fn what_is_not_over_is_asked_again_in_the_order_in_which_it_was_asked() {
+    let mut memory = memory();
+    for name in ["n10", "n9", "n2"] {
+        send(
+            &mut memory,
+            json!({"command": "inject", "request_id": name, "content": name}),
+        );
+    }
+    hear(&mut memory, event("inject_ack", "n10", "i", 4, 1)).unwrap();
+    let asked = |memory: &mut Memory| -> Vec<String> {
+        let again = lines(&memory.again());
+        again
+            .iter()
+            .map(|line| line["request_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(asked(&mut memory), ["n10", "n9", "n2"]);
+    let mut end = event("turn_complete", "n10", "i", 9, 0);
+    end["status"] = json!("completed");
+    hear(&mut memory, end).unwrap();
+    assert_eq!(asked(&mut memory), ["n9", "n2"]);
+    assert!(memory.has_open() && memory.has_unanswered() && !memory.failed);
+}
+
+#[test]
+fn what_comes_again_of_an_own_prompt_is_held_against_what_the_client_has() {
+    let mut memory = memory();
+    let inject = json!({"command": "inject", "request_id": "r", "content": "x"});
+    send(&mut memory, inject.clone());
+    hear(&mut memory, event("inject_ack", "r", "i", 4, 1)).unwrap();
+    hear(&mut memory, event("assistant_delta", "r", "i", 6, 0)).unwrap();
+    assert_eq!(lines(&memory.again()), std::slice::from_ref(&inject));
+    // The new router says it all from the start, maybe more than once, and other prompts' events stand between.
+    for _ in 0..2 {
+        assert_eq!(hear(&mut memory, event("inject_ack", "r", "i", 4, 1)), None);
+        assert_eq!(hear(&mut memory, event("assistant_delta", "r", "i", 6, 0)), None);
+    }
+    assert!(hear(&mut memory, event("inject_ack", "q", "k", 4, 2)).is_some());
+    assert!(hear(&mut memory, event("assistant_delta", "r", "i", 7, 0)).is_some());
+    assert_eq!(hear(&mut memory, event("assistant_delta", "r", "i", 7, 0)), None);
+    // When the client itself asks again, it is told all again.
+    send(&mut memory, inject);
+    assert!(hear(&mut memory, event("inject_ack", "r", "i", 4, 1)).is_some());
+}
+
+#[test]
+fn a_client_that_asks_for_the_past_gets_it() {
+    let mut memory = memory();
+    assert!(hear(&mut memory, event("assistant", "", "i", 9, 0)).is_some());
+    send(
+        &mut memory,
+        json!({"command": "subscribe", "request_id": "s", "since": 0}),
+    );
+    assert!(hear(&mut memory, json!({"type": "subscribed", "request_id": "s"})).is_some());
+    for seq in 1..=3 {
+        assert!(hear(&mut memory, event("notice", "", "", seq, 0)).is_some());
+    }
+    // The router goes before everything is there: the next one is asked for the rest, under the same name.
+    let again = lines(&memory.again());
+    assert_eq!(
+        again,
+        [json!({"command": "subscribe", "request_id": "s", "since": {"j_00": "3"}})]
+    );
+    assert_eq!(
+        hear(&mut memory, json!({"type": "subscribed", "request_id": "s"})),
+        None
+    );
+    assert!(hear(&mut memory, json!({"type": "caught_up", "request_id": "s"})).is_some());
+}
+
+#[test]
+fn subscriptions_are_made_again_from_where_the_copy_ends() {
+    let mut memory = memory();
+    let envelope = |payload: Value| json!({"protocol": ROUTER_PROTOCOL, "type": "command", "command": "subscribe", "payload": payload});
+    let sent = send(&mut memory, envelope(json!({"swarm_id": "s"})));
+    let data = |kind: &str, more: Value| {
+        let mut data = json!({"request_id": sent["request_id"], "swarm_id": "s"});
+        data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"protocol": ROUTER_PROTOCOL, "type": "event", "event": kind, "data": data})
+    };
+    assert!(hear(&mut memory, data("subscribed", json!({}))).is_some());
+    // One node says nothing for a long time: where it stood is told.
+    let ends = json!({"positions": {"j_00": "7.1", "j_01": "12"}});
+    assert!(hear(&mut memory, data("caught_up", ends)).is_some());
+    assert!(hear(&mut memory, event("notice", "", "", 8, 0)).is_some());
+    let again = lines(&memory.again());
+    let payload = json!({"swarm_id": "s", "since": {"j_00": "8", "j_01": "12"}});
+    let mut expected = envelope(payload);
+    expected["request_id"] = json!("relay-x-again");
+    assert_eq!(again, [expected]);
+    for kind in ["subscribed", "caught_up"] {
+        let answer = json!({"type": kind, "request_id": "relay-x-again", "swarm_id": "s"});
+        assert_eq!(hear(&mut memory, answer), None, "the client did not ask for it");
+    }
+}
+
+#[test]
+fn swarms_that_it_launched_and_ended_are_named_again() {
+    let mut memory = memory();
+    send(
+        &mut memory,
+        json!({"command": "swarm_launch", "request_id": "l", "nodes": 1}),
+    );
+    let launched = json!({"type": "swarm_launched", "request_id": "l", "swarm_id": "s", "status": "pending"});
+    assert!(hear(&mut memory, launched.clone()).is_some());
+    assert!(!memory.has_open(), "nothing is waited for");
+    assert_eq!(lines(&memory.again())[0]["request_id"], "l");
+    assert_eq!(hear(&mut memory, launched), None);
+
+    send(
+        &mut memory,
+        json!({"command": "swarm_terminate", "request_id": "t", "swarm_id": "s"}),
+    );
+    let ending = json!({"type": "swarm_status", "request_id": "t", "swarm_id": "s", "status": "terminating"});
+    assert!(hear(&mut memory, ending.clone()).is_some());
+    assert!(memory.has_open());
+    assert_eq!(lines(&memory.again()).len(), 2);
+    assert_eq!(hear(&mut memory, ending), None);
+    assert!(hear(&mut memory, json!({"type": "swarm_terminated", "swarm_id": "s"})).is_some());
+    assert!(!memory.has_open() && memory.again().is_empty());
+}
+
+#[test]
+fn failures_are_seen_in_both_spellings() {
+    for line in [
+        json!({"type": "command_rejected", "code": "not_json", "reason": "x"}),
+        json!({"protocol": ROUTER_PROTOCOL, "type": "event", "event": "turn_complete", "data": {"status": "failed"}}),
+        json!({"type": "inject_failed", "error": "timeout"}),
+    ] {
+        let mut memory = memory();
+        assert!(hear(&mut memory, line).is_some() && memory.failed);
+    }
+}
