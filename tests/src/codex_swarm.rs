@@ -125,6 +125,15 @@ impl CodexSwarm {
         }
     }
 
+    /// Waits for a record of node 0, wherever its file is then.
+    pub fn wait_for_record(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        wait_until(what, || {
+            let records = self.records();
+            let found = records.iter().find(|record| wanted(record)).cloned();
+            found.ok_or_else(|| format!("records so far: {records:#?}"))
+        })
+    }
+
     /// Waits until a process with exactly this command line runs.
     pub fn wait_for_process(&self, command_line: &str) -> Process {
         wait_until(command_line, || {
