@@ -137,7 +137,8 @@ impl Client {
     }
 
     pub(super) fn replay_all(&mut self, node: &NodeNow, since: Position) {
-        self.behind_at(node, since).all = Some(since);
+        let all = &mut self.behind_at(node, since).all;
+        *all = Some(all.map_or(since, |lacked| lacked.min(since)));
     }
 
     pub(super) fn also_all_from_now(&mut self, node: &NodeNow) {
@@ -146,8 +147,19 @@ impl Client {
         }
     }
 
+    pub(super) fn also_lifecycle_from_now(&mut self, node: &NodeNow) {
+        if let Some(behind) = self.behind.get_mut(&node.place) {
+            behind.lifecycle.get_or_insert(node.end);
+        }
+    }
+
     pub(super) fn replay_one(&mut self, node: &NodeNow, injection_id: &InjectionId, from: Position) {
-        self.behind_at(node, from).only.insert(injection_id.clone(), from);
+        let lacked = self
+            .behind_at(node, from)
+            .only
+            .entry(injection_id.clone())
+            .or_insert(from);
+        *lacked = from.min(*lacked);
     }
 
     pub(super) fn also_one_from_now(&mut self, node: &NodeNow, injection_id: &InjectionId) {
@@ -165,6 +177,16 @@ impl Client {
             place: place.clone(),
             from: behind.from(),
         })
+    }
+
+    /// A part was read back up to this place, and up to this byte of the outbox; at the stream's end the client is live again.
+    pub fn has_read(&mut self, place: &Place, up_to: Position, next: u64, at_the_end: bool) {
+        if at_the_end {
+            self.is_live_at(place);
+        } else if let Some(behind) = self.behind.get_mut(place) {
+            behind.at = up_to;
+            behind.offset = Some(next);
+        }
     }
 
     /// The client has everything of this node up to its stream's end: it is live again.

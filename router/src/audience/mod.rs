@@ -8,7 +8,7 @@
 mod behind;
 mod client;
 
-pub use behind::{Behind, Read};
+pub use behind::{Behind, Piece, Read};
 pub use client::{Client, Ending};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,6 +155,18 @@ impl Audience {
             swarm_id: swarm_id.cloned(),
             remaining,
         });
+    }
+
+    /// A client hears how a swarm is from now on, and what happens to these, its nodes, outside of any prompt.
+    pub fn follow_swarm(&mut self, id: ClientId, swarm_id: &SwarmId, nodes: Vec<NodeNow>) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if client.told_of.insert(swarm_id.clone()) {
+            for node in nodes {
+                client.also_lifecycle_from_now(&node);
+            }
+        }
     }
 
     /// A client follows one injection, from now on or from `from` on.

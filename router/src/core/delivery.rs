@@ -242,7 +242,7 @@ impl Core {
         };
         let front = self.nodes.get(&place).and_then(|node| node.line.front().cloned());
         match front {
-            Some(Outgoing::Prompt(id)) if !may_have_happened => {
+            Some(Outgoing::Prompt(id)) if !may_have_happened && self.is_undelivered(&id) => {
                 self.fail_undelivered(&id, "mailbox", error, context);
             }
             // Settled by reading the inbox: the same append again, with `unless_present`.
@@ -260,6 +260,12 @@ impl Core {
             }
         }
         self.deliver_next(&place, context);
+    }
+
+    fn is_undelivered(&self, id: &InjectionId) -> bool {
+        self.injections
+            .get(id)
+            .is_some_and(|injection| injection.state <= InjectionState::Sent)
     }
 
     /// An accepted prompt has waited too long for its inbox.
@@ -368,6 +374,8 @@ impl Core {
             self.end_injection(&id, context);
         }
         if let Some(node) = self.nodes.get_mut(place) {
+            // The answer about an append under way is not about whatever waits next.
+            node.appending = None;
             let waiting = std::mem::take(&mut node.line);
             for outgoing in waiting {
                 if let Outgoing::Control { client, request_id, .. } = outgoing {

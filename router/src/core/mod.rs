@@ -175,7 +175,7 @@ impl Core {
                 error,
             } => self.outbox_read(ticket, next, done, error, context),
             Input::OutboxEnded { place } => self.outbox_ended(&place, context),
-            Input::OutboxReopened { place } => self.outbox_reopened(&place),
+            Input::OutboxReopened { place } => self.outbox_reopened(&place, context),
             Input::Provider(event) => self.provider(event, context),
             Input::Tick => self.tick(context),
         }

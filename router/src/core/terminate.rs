@@ -131,10 +131,11 @@ impl Core {
         self.node_over(place, NodeState::Exited, reason, context);
     }
 
-    pub(super) fn outbox_reopened(&mut self, place: &Place) {
+    pub(super) fn outbox_reopened(&mut self, place: &Place, context: &mut Context<'_>) {
         if let Some(node) = self.nodes.get_mut(place) {
-            (node.ended, node.exit_said) = (false, false);
+            (node.ended, node.exit_said, node.ending) = (false, false, None);
             node.state = NodeState::Starting;
+            self.save_node(place, context);
         }
     }
 

@@ -8,11 +8,11 @@ use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket};
 use codeswarm_protocol::line::Added;
 use codeswarm_protocol::record::RecordHead;
-use codeswarm_protocol::{Place, Position, RequestId, Seq, SwarmId};
+use codeswarm_protocol::{InjectionId, Place, Position, RequestId, SwarmId};
 
 use super::outputs::{before, ending_of, ending_of_record};
 use super::server::Server;
-use crate::audience::{Behind, Heard};
+use crate::audience::{Behind, Heard, Piece};
 use crate::core::ClientId;
 
 /// Bytes of an outbox that are read back at once.
@@ -149,29 +149,21 @@ impl Server {
         let (end, end_offset) = self.core.stream_end(&place);
         let at_the_end = done && until >= end_offset;
         let heads = heads(data);
-        let last = heads.last().map_or(at.seq, |(head, _)| head.seq.max(at.seq));
-        let upper = if at_the_end {
-            end
-        } else {
-            Position {
-                seq: last,
-                sub: u32::MAX,
-            }
-        };
-        let said = match self.state.said(&place, at, upper, u32::MAX) {
+        let upper = behind.reach(heads.iter().map(|(head, _)| head.seq).max(), at_the_end, end);
+        let mut said = match self.state.said(&place, at, upper, u32::MAX) {
             Ok(said) => said,
             Err(error) => {
-                tracing::error!(%error, "the router's own words could not be read back");
+                let message = format!("node {place}: the router's own words could not be read back: {error}");
+                let event = RouterEvent::new(RouterWord::RouterTrouble { message }, self.now().wall);
+                self.tell_client(id, &event);
                 Vec::new()
             }
         };
-        self.replay(id, &place, &behind, &heads, said);
-        let Some(client) = self.audience.client(id) else { return };
-        if at_the_end {
-            client.is_live_at(&place);
-        } else if let Some(behind) = client.behind.get_mut(&place) {
-            behind.at = upper;
-            behind.offset = Some(next);
+        // What is about to be stored was said as well, and this client has not heard it while it was behind.
+        said.extend(self.batch.said(&place, at, upper));
+        self.replay(id, &place, &behind, &heads, &said);
+        if let Some(client) = self.audience.client(id) {
+            client.has_read(&place, upper, next, at_the_end);
         }
     }
 
@@ -181,71 +173,78 @@ impl Server {
         place: &Place,
         behind: &Behind,
         heads: &[(RecordHead<'_>, &[u8])],
-        said: Vec<(Position, RouterEvent)>,
+        said: &[(Position, RouterEvent)],
     ) {
-        let swarm_id = self.core.swarm_of(&place.job_id).cloned();
-        let spelling = self.audience.spelling(id);
-        let mut requests: HashMap<String, Option<RequestId>> = HashMap::new();
-        let mut said = said.into_iter().peekable();
-        let mut last = Seq(0);
-        for (head, line) in heads {
-            while let Some((position, event)) = said.next_if(|(position, _)| *position < Position::at(head.seq)) {
-                self.replay_said(id, place, behind, position, &event);
-            }
-            // A seq that was there before was not passed on then either.
-            if head.seq <= last || !behind.lacks(Position::at(head.seq), head.injection_id.as_deref()) {
-                continue;
-            }
-            last = head.seq;
-            let request_id = match head.injection_id.as_deref() {
-                None => None,
-                Some(injection) => match requests.get(injection) {
-                    Some(found) => found.clone(),
-                    None => {
-                        let found = self.state.request_of(injection).unwrap_or_default();
-                        requests.insert(injection.to_owned(), found.clone());
-                        found
+        let records: Vec<_> = heads
+            .iter()
+            .map(|(head, _)| (head.seq, head.injection_id.as_deref()))
+            .collect();
+        let words: Vec<_> = said
+            .iter()
+            .map(|(position, event)| (*position, event.injection_id.as_ref().map(InjectionId::as_str)))
+            .collect();
+        let mut requests = HashMap::new();
+        for piece in behind.lacking(&records, &words) {
+            match piece {
+                Piece::Record(at) => {
+                    if let Some((head, line)) = heads.get(at) {
+                        self.replay_record(id, place, head, line, &mut requests);
                     }
-                },
-            };
-            let added = Added {
-                swarm_id: swarm_id.as_ref(),
-                request_id: request_id.as_ref(),
-            };
-            self.outputs.line(id, spelling, line, head, added);
-            let position = Position::at(head.seq);
-            let heard = Heard {
-                place,
-                swarm_id: swarm_id.as_ref(),
-                position,
-                before: position,
-                injection_id: head.injection_id.as_deref(),
-                ending: ending_of_record(&head.kind, line),
-            };
-            if let Some(client) = self.audience.client(id) {
-                client.heard(&heard);
+                }
+                Piece::Said(at) => {
+                    if let Some((position, event)) = said.get(at) {
+                        self.replay_said(id, place, *position, event);
+                    }
+                }
             }
-        }
-        for (position, event) in said {
-            self.replay_said(id, place, behind, position, &event);
         }
     }
 
-    fn replay_said(&mut self, id: ClientId, place: &Place, behind: &Behind, position: Position, event: &RouterEvent) {
-        let injection_id = event.injection_id.as_ref().map(|id| id.as_str());
-        if !behind.lacks(position, injection_id) {
-            return;
-        }
-        self.outputs.event(id, self.audience.spelling(id), event);
-        let swarm_id = event.swarm_id.as_ref();
-        let ending = ending_of(&event.word);
+    fn replay_record(
+        &mut self,
+        id: ClientId,
+        place: &Place,
+        head: &RecordHead<'_>,
+        line: &[u8],
+        requests: &mut HashMap<String, Option<RequestId>>,
+    ) {
+        let swarm_id = self.core.swarm_of(&place.job_id).cloned();
+        let request_id = head.injection_id.as_deref().and_then(|injection| {
+            if let Some(found) = requests.get(injection) {
+                return found.clone();
+            }
+            let found = self.state.request_of(injection).unwrap_or_default();
+            requests.insert(injection.to_owned(), found.clone());
+            found
+        });
+        let added = Added {
+            swarm_id: swarm_id.as_ref(),
+            request_id: request_id.as_ref(),
+        };
+        self.outputs.line(id, self.audience.spelling(id), line, head, added);
+        let position = Position::at(head.seq);
         let heard = Heard {
             place,
-            swarm_id,
+            swarm_id: swarm_id.as_ref(),
+            position,
+            before: position,
+            injection_id: head.injection_id.as_deref(),
+            ending: ending_of_record(&head.kind, line),
+        };
+        if let Some(client) = self.audience.client(id) {
+            client.heard(&heard);
+        }
+    }
+
+    fn replay_said(&mut self, id: ClientId, place: &Place, position: Position, event: &RouterEvent) {
+        self.outputs.event(id, self.audience.spelling(id), event);
+        let heard = Heard {
+            place,
+            swarm_id: event.swarm_id.as_ref(),
             position,
             before: before(position),
-            injection_id,
-            ending,
+            injection_id: event.injection_id.as_ref().map(InjectionId::as_str),
+            ending: ending_of(&event.word),
         };
         if let Some(client) = self.audience.client(id) {
             client.heard(&heard);

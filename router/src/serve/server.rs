@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use codeswarm_follower::{Follower, FollowerConfig, FollowerError};
+use codeswarm_protocol::Timestamp;
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, Ticket};
-use codeswarm_protocol::Timestamp;
 
 use super::client_io::{self, FromClient};
 use super::history::UnderWay;
@@ -415,7 +415,12 @@ impl Server {
                         .swarm(&swarm_id)
                         .is_some_and(|swarm| !swarm.status.takes_prompts() && !swarm.status.is_over());
                     let places = self.core.places(&swarm_id);
-                    let nodes = places.into_iter().map(|place| self.node_now(place)).collect();
+                    let nodes = places.into_iter().map(|place| NodeNow {
+                        swarm_id: Some(swarm_id.clone()),
+                        end: self.core.stream_end(&place).0,
+                        place,
+                    });
+                    let nodes = nodes.collect();
                     self.audience.follow_swarm(client, &swarm_id, nodes);
                     if ending && let Some(client) = self.audience.client(client) {
                         client.awaits_end.insert(swarm_id, request_id);

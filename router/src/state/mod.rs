@@ -86,6 +86,21 @@ impl Batch {
         })
     }
 
+    /// What this batch says in a node's stream after `from` and up to `until`, in order.
+    pub fn said<'a>(
+        &'a self,
+        wanted: &'a Place,
+        from: Position,
+        until: Position,
+    ) -> impl Iterator<Item = (Position, RouterEvent)> + 'a {
+        self.changes.iter().filter_map(move |change| match change {
+            Change::Said { place, position, event } if place == wanted && *position > from && *position <= until => {
+                Some((*position, event.clone()))
+            }
+            _ => None,
+        })
+    }
+
     /// Prompts and launches outlive the power; the rest can be read again.
     pub fn durability(&self) -> Durability {
         let promised = |change: &Change| matches!(change, Change::Injection(_) | Change::Swarm(_));

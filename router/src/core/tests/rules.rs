@@ -1,1 +1,474 @@
-//! The core's rules one by one, each with the history that once broke it.
+//! The core's rules one by one; most of them a history has broken once.
+
+use codeswarm_protocol::command::{Command, Request, Spelling};
+use codeswarm_protocol::event::{NodeState, RouterEvent, RouterWord, SwarmState};
+use codeswarm_protocol::frame::{Downward, Ticket};
+use codeswarm_protocol::record::{Word, WorkerRecord};
+use codeswarm_protocol::turn::TurnStatus;
+use codeswarm_protocol::{Epoch, InjectionId, NodeId, Place, Seq, Timestamp};
+use serde_json::json;
+
+use std::time::Duration;
+
+use super::world::{CountedNames, settings};
+use crate::core::{
+    Change, ClientId, Context, Core, Effect, Injection, InjectionState, Input, Moment, Node, Passage, ProviderCommand,
+    ProviderEvent, Settings, Swarm,
+};
+use codeswarm_protocol::record::RecordHead;
+
+/// A core that is told each thing by hand.
+struct Alone {
+    core: Core,
+    names: CountedNames,
+    now: Duration,
+    end: u64,
+}
+
+impl Alone {
+    fn new(settings: Settings) -> Self {
+        Self {
+            core: Core::new(settings),
+            names: CountedNames::default(),
+            now: Duration::ZERO,
+            end: 0,
+        }
+    }
+
+    /// One with a swarm of so many nodes, whose mailbox files are there.
+    fn with_swarm(nodes: u32) -> Self {
+        let mut alone = Self::new(settings());
+        alone.launch(nodes);
+        alone
+    }
+
+    /// The place of rank 0.
+    fn launch(&mut self, nodes: u32) -> Place {
+        let effects = self.command(json!({"command": "swarm_launch", "nodes": nodes}));
+        let Some(Downward::Prepare { ticket, job_id, .. }) = down(&effects).pop() else {
+            panic!("{effects:?}")
+        };
+        self.step(Input::Prepared { ticket, error: None });
+        Place::new(job_id, NodeId::new(0).unwrap())
+    }
+
+    fn with<T>(&mut self, act: impl FnOnce(&mut Core, &mut Context<'_>) -> T) -> (T, Vec<Effect>) {
+        let mut effects = Vec::new();
+        let mut context = Context {
+            at: Moment {
+                now: self.now,
+                wall: Timestamp(i64::try_from(self.now.as_millis()).unwrap()),
+            },
+            names: &mut self.names,
+            effects: &mut effects,
+        };
+        let done = act(&mut self.core, &mut context);
+        (done, effects)
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Effect> {
+        self.with(|core, context| core.step(input, context)).1
+    }
+
+    fn command(&mut self, command: serde_json::Value) -> Vec<Effect> {
+        let command: Command = serde_json::from_value(command).unwrap();
+        let request = Request {
+            request_id: None,
+            spelling: Spelling::Flat,
+            command,
+        };
+        self.step(Input::Command {
+            client: ClientId(1),
+            request,
+            known: None,
+        })
+    }
+
+    /// The injection and the ticket of its append.
+    fn inject(&mut self, place: &Place) -> (InjectionId, Ticket) {
+        let command = json!({"command": "inject", "job_id": place.job_id, "node_id": place.node_id, "content": "x"});
+        let effects = self.command(command);
+        (accepted(&effects).remove(0), append(&effects).unwrap().0)
+    }
+
+    /// The worker's next record is read.
+    fn record(&mut self, place: &Place, epoch: u32, word: Word, id: Option<&InjectionId>) -> Vec<Effect> {
+        let seq = self.core.stream_end(place).0.seq.next();
+        let record = WorkerRecord {
+            word,
+            seq,
+            epoch: Epoch(epoch),
+            timestamp: Timestamp(0),
+            job_id: place.job_id.clone(),
+            node_id: place.node_id,
+            injection_id: id.cloned(),
+        };
+        let mut line = Vec::new();
+        record.write_line(&mut line).unwrap();
+        self.end += line.len() as u64;
+        let end = self.end;
+        let (passage, effects) = self.with(|core, context| {
+            let head = RecordHead::parse(&line).unwrap();
+            core.before_record(place, &head, context);
+            core.record(place, &line, &head, end, context)
+        });
+        assert!(matches!(passage, Passage::Next(position) if position.seq == seq));
+        effects
+    }
+
+    /// What another life of the router finds, if all of this was stored.
+    fn restarted(&self, effects: &[Effect]) -> (Alone, Vec<Effect>) {
+        let mut next = Self::new(settings());
+        let back = |node: &Node| -> Node { serde_json::from_str(&serde_json::to_string(node).unwrap()).unwrap() };
+        let swarms: Vec<Swarm> = self.core.swarms.values().cloned().collect();
+        let mut nodes: Vec<(Place, Node)> = self
+            .core
+            .nodes
+            .iter()
+            .map(|(place, node)| (place.clone(), back(node)))
+            .collect();
+        for effect in effects {
+            let Effect::Save(Change::Node(place, node)) = effect else {
+                continue;
+            };
+            nodes.retain(|(other, _)| other != place);
+            nodes.push((place.clone(), back(node)));
+        }
+        let injections: Vec<Injection> = self.core.injections.values().cloned().collect();
+        let ((), effects) = next.with(|core, context| core.restore(swarms, nodes, injections, context));
+        (next, effects)
+    }
+}
+
+fn down(effects: &[Effect]) -> Vec<Downward> {
+    let of = |effect: &Effect| match effect {
+        Effect::Follower(down) => Some(down.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+/// The ticket of the first append, and whether it looks before it writes.
+fn append(effects: &[Effect]) -> Option<(Ticket, bool)> {
+    down(effects).into_iter().find_map(|down| match down {
+        Downward::Append {
+            ticket, unless_present, ..
+        } => Some((ticket, unless_present.is_some())),
+        _ => None,
+    })
+}
+
+fn accepted(effects: &[Effect]) -> Vec<InjectionId> {
+    let of = |effect: &Effect| match effect {
+        Effect::Save(Change::Injection(injection)) => Some(injection.injection_id.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+fn told(effects: &[Effect]) -> Vec<&RouterEvent> {
+    let mut events = Vec::new();
+    for effect in effects {
+        if let Effect::Tell { event, .. } = effect {
+            events.push(event);
+        }
+    }
+    events
+}
+
+fn failed(effects: &[Effect]) -> Vec<&InjectionId> {
+    let of = |event: &&RouterEvent| matches!(event.word, RouterWord::InjectFailed { .. });
+    told(effects)
+        .into_iter()
+        .filter(of)
+        .filter_map(|event| event.injection_id.as_ref())
+        .collect()
+}
+
+fn started() -> Word {
+    Word::TurnStarted {
+        turn_id: None,
+        steered_into: None,
+    }
+}
+
+fn complete() -> Word {
+    Word::TurnComplete {
+        status: TurnStatus::Completed,
+        error: None,
+        duration_ms: 1,
+        usage: None,
+        steered_into: None,
+    }
+}
+
+fn worker_start() -> Word {
+    Word::WorkerStart {
+        v: 1,
+        version: "0".to_owned(),
+        host: "h".to_owned(),
+        pid: 7,
+        pid_started: None,
+        agent: "echo".to_owned(),
+        recovered: Vec::new(),
+    }
+}
+
+fn a_read(effects: &[Effect]) -> Ticket {
+    let reads = down(effects).into_iter().find_map(|down| match down {
+        Downward::Read { ticket, .. } => Some(ticket),
+        _ => None,
+    });
+    reads.unwrap()
+}
+
+#[test]
+fn an_interrupt_withdraws_no_prompt_of_a_node_that_it_does_not_name() {
+    let mut alone = Alone::with_swarm(2);
+    let (first, second) = (alone.launch(1), alone.launch(1));
+    alone.inject(&first);
+    // The second prompt of a node waits behind the first one, so it can still be withdrawn.
+    let waits = json!({"command": "inject", "job_id": first.job_id, "node_id": 0, "content": "y"});
+    let waiting = accepted(&alone.command(waits)).remove(0);
+    let interrupt = |place: &Place| json!({"command": "interrupt", "job_id": place.job_id, "nodes": "all", "injection_id": waiting});
+    assert!(failed(&alone.command(interrupt(&second))).is_empty());
+    assert_eq!(failed(&alone.command(interrupt(&first))), [&waiting]);
+}
+
+#[test]
+fn p2_a_prompt_of_which_its_worker_speaks_is_not_sent_again() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.record(&place, 1, started(), Some(&id));
+    alone.step(Input::AppendFailed {
+        ticket,
+        may_have_happened: true,
+        error: "the connection broke".to_owned(),
+    });
+    alone.now += Duration::from_secs(90);
+    assert_eq!(append(&alone.step(Input::Tick)), None);
+    let (_, next) = alone.inject(&place);
+    assert_ne!(next, ticket);
+}
+
+#[test]
+fn p3_an_unknown_outcome_is_settled_by_looking_first() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::AppendFailed {
+        ticket,
+        may_have_happened: true,
+        error: "the connection broke".to_owned(),
+    });
+    alone.now += Duration::from_secs(2);
+    let (ticket, looks_first) = append(&alone.step(Input::Tick)).unwrap();
+    assert!(looks_first);
+    let effects = alone.step(Input::AppendFailed {
+        ticket,
+        may_have_happened: false,
+        error: "not there, and no space".to_owned(),
+    });
+    assert_eq!(failed(&effects), [&id]);
+}
+
+#[test]
+fn p6_what_a_lost_worker_said_last_is_heard_before_its_node_is_over() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    let lost = Input::Provider(ProviderEvent::WorkerLost {
+        place: place.clone(),
+        reason: "killed".to_owned(),
+    });
+    let ticket = a_read(&alone.step(lost));
+    let unread = alone.step(Input::OutboxRead {
+        ticket,
+        next: 500,
+        done: true,
+        error: None,
+    });
+    assert!(failed(&unread).is_empty() && !alone.core.nodes[&place].is_over());
+
+    alone.record(&place, 1, complete(), Some(&id));
+    alone.core.read_to(&place, 500);
+    alone.now += Duration::from_secs(1);
+    let ticket = a_read(&alone.step(Input::Tick));
+    let read = alone.step(Input::OutboxRead {
+        ticket,
+        next: 500,
+        done: true,
+        error: None,
+    });
+    assert!(failed(&read).is_empty(), "it ended twice: {read:?}");
+    assert_eq!(alone.core.nodes[&place].state, NodeState::Lost);
+    assert_eq!(alone.core.swarms().next().unwrap().status, SwarmState::Failed);
+}
+
+#[test]
+fn p6_an_outbox_that_cannot_be_read_does_not_keep_a_prompt_open_for_ever() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    let lost = Input::Provider(ProviderEvent::WorkerLost {
+        place: place.clone(),
+        reason: "killed".to_owned(),
+    });
+    let unreadable = |effects: &[Effect]| Input::OutboxRead {
+        ticket: a_read(effects),
+        next: 0,
+        done: false,
+        error: Some("stale handle".to_owned()),
+    };
+    let asked = alone.step(lost);
+    let effects = alone.step(unreadable(&asked));
+    assert!(failed(&effects).is_empty(), "it may pass");
+    alone.now += Duration::from_secs(61);
+    let asked = alone.step(Input::Tick);
+    let effects = alone.step(unreadable(&asked));
+    assert_eq!(failed(&effects), [&id]);
+}
+
+#[test]
+fn p6_a_worker_that_ended_without_an_archive_is_over_all_the_same() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    let ended = ProviderEvent::WorkerEnded { place: place.clone() };
+    let ticket = a_read(&alone.step(Input::Provider(ended)));
+    let exit = Word::WorkerExit {
+        reason: "sigterm".to_owned(),
+        inbox_offset: 0,
+    };
+    alone.record(&place, 1, exit, None);
+    let (next, done, error) = (alone.end, true, None);
+    let effects = alone.step(Input::OutboxRead {
+        ticket,
+        next,
+        done,
+        error,
+    });
+    assert_eq!(failed(&effects), [&id]);
+    assert_eq!(alone.core.nodes[&place].state, NodeState::Exited);
+}
+
+#[test]
+fn p9_a_swarm_that_is_found_again_outlives_a_disk_that_is_full_for_a_while() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    alone.record(&place, 1, worker_start(), None);
+    let (mut next, effects) = alone.restarted(&[]);
+    let Some(Downward::Prepare { ticket, .. }) = down(&effects).pop() else {
+        panic!("{effects:?}")
+    };
+    let full = Some("no space".to_owned());
+    let effects = next.step(Input::Prepared { ticket, error: full });
+    assert!(matches!(
+        told(&effects)[..],
+        [RouterEvent {
+            word: RouterWord::RouterTrouble { .. },
+            ..
+        }]
+    ));
+    assert_eq!(next.core.live_swarms(), 1);
+
+    next.now += Duration::from_secs(5);
+    let Some(Downward::Prepare { ticket, .. }) = down(&next.step(Input::Tick)).pop() else {
+        panic!("it is not tried again")
+    };
+    let effects = next.step(Input::Prepared { ticket, error: None });
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Provider(ProviderCommand::Go { .. })))
+    );
+}
+
+#[test]
+fn p11_a_record_of_an_earlier_epoch_is_passed_on_and_changes_nothing() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    alone.record(&place, 2, worker_start(), None);
+    alone.record(&place, 2, started(), Some(&id));
+    let before = alone.core.nodes[&place].clone();
+    let late = [worker_start(), complete()];
+    for word in late {
+        let effects = alone.record(&place, 1, word, Some(&id));
+        assert_eq!(effects, []);
+    }
+    let mut after = alone.core.nodes[&place].clone();
+    assert_eq!(after.position.seq, Seq(4));
+    (after.position, after.offset) = (before.position, before.offset);
+    assert_eq!(after, before);
+    assert_eq!(alone.core.injections[&id].state, InjectionState::Started);
+}
+
+#[test]
+fn an_outbox_that_is_written_again_is_watched_by_the_next_life_too() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(2);
+    alone.step(Input::OutboxEnded { place: place.clone() });
+    let effects = alone.step(Input::OutboxReopened { place: place.clone() });
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Save(Change::Node(..))))
+    );
+    let (mut next, effects) = alone.restarted(&effects);
+    let Some(Downward::Prepare { ticket, .. }) = down(&effects).pop() else {
+        panic!("{effects:?}")
+    };
+    let effects = next.step(Input::Prepared { ticket, error: None });
+    let watched = down(&effects)
+        .into_iter()
+        .any(|down| matches!(down, Downward::Watch { place: it, .. } if it == place));
+    assert!(watched);
+}
+
+#[test]
+fn the_answer_about_an_append_from_before_a_nodes_end_is_not_about_the_next_prompt() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(2);
+    let (first, ticket) = alone.inject(&place);
+    let effects = alone.step(Input::OutboxEnded { place: place.clone() });
+    assert_eq!(failed(&effects), [&first]);
+    alone.step(Input::OutboxReopened { place: place.clone() });
+    let (second, _) = alone.inject(&place);
+    let effects = alone.step(Input::Appended { ticket, offset: 0 });
+    assert_eq!(told(&effects), Vec::<&RouterEvent>::new());
+    assert_eq!(alone.core.injections[&second].state, InjectionState::Sent);
+}
+
+#[test]
+fn long_prompts_are_not_all_in_memory_at_once_and_all_arrive() {
+    let mut alone = Alone::new(Settings {
+        max_prompt_bytes: 9_000_000,
+        ..settings()
+    });
+    let place = alone.launch(8);
+    let content = "x".repeat(8_000_000);
+    let command = json!({"command": "inject", "job_id": place.job_id, "nodes": "all", "content": content});
+    let mut effects = alone.command(command);
+    let mut arrived = 0;
+    let mut most = 0;
+    let mut under_way: Vec<Ticket> = Vec::new();
+    loop {
+        let appends = down(&effects).into_iter().filter_map(|down| match down {
+            Downward::Append { ticket, .. } => Some(ticket),
+            _ => None,
+        });
+        under_way.extend(appends);
+        most = most.max(under_way.len());
+        let Some(ticket) = under_way.pop() else { break };
+        arrived += 1;
+        effects = alone.step(Input::Appended { ticket, offset: 0 });
+    }
+    assert_eq!(arrived, 8);
+    assert!((4..8).contains(&most), "{most} at once");
+}

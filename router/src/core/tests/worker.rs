@@ -210,12 +210,10 @@ impl Worker {
         let record = files.inbox.get(self.read)?.clone();
         self.read += 1;
         match record {
-            InboxRecord::User { injection_id, .. } => {
-                if self.seen.insert(injection_id.clone()) {
-                    let received = Word::InjectReceived { queued_behind: 0 };
-                    self.say(files, received, Some(&injection_id));
-                    self.queue.push_back(injection_id);
-                }
+            InboxRecord::User { injection_id, .. } if self.seen.insert(injection_id.clone()) => {
+                let received = Word::InjectReceived { queued_behind: 0 };
+                self.say(files, received, Some(&injection_id));
+                self.queue.push_back(injection_id);
             }
             InboxRecord::Control {
                 payload: Control::Interrupt { injection_id },
