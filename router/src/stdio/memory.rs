@@ -209,7 +209,8 @@ impl Memory {
                     Some(kept) => !std::mem::replace(&mut kept.caught_up, true),
                     None => !name.starts_with(&self.given),
                 },
-                "swarm_launched" | "swarm_status" => !self.open.contains_key(name),
+                "swarm_launched" => !self.open.contains_key(name),
+                "swarm_status" => !matches!(self.open.get(name).map(|open| &open.awaits), Some(Awaits::EndOf(_))),
                 _ => true,
             };
         };

@@ -165,6 +165,8 @@ fn swarms_that_it_launched_and_ended_are_named_again() {
     let launched = json!({"type": "swarm_launched", "request_id": "l", "swarm_id": "s", "status": "pending"});
     assert!(hear(&mut memory, launched.clone()).is_some());
     assert!(!memory.has_open(), "nothing is waited for");
+    let running = json!({"type": "swarm_status", "request_id": "l", "swarm_id": "s", "status": "running"});
+    assert!(hear(&mut memory, running).is_some(), "news of it, not an answer");
     assert_eq!(lines(&memory.again())[0]["request_id"], "l");
     assert_eq!(hear(&mut memory, launched), None);
 
