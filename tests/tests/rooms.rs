@@ -16,9 +16,22 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 10] = [
     ("slurm", &["protocol"]),
     ("worker", &["protocol", "mailbox", "agents"]),
     ("follower", &["protocol", "mailbox"]),
-    ("router", &["protocol", "configs", "mailbox", "agents", "follower", "slurm"]),
-    ("cli", &["protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker"]),
-    ("tests", &["protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker", "cli"]),
+    (
+        "router",
+        &["protocol", "configs", "mailbox", "agents", "follower", "slurm"],
+    ),
+    (
+        "cli",
+        &[
+            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker",
+        ],
+    ),
+    (
+        "tests",
+        &[
+            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker", "cli",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {
@@ -43,7 +56,9 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
         .map(|package| {
             let named = package["dependencies"].as_array().unwrap().iter();
             let used = named.filter(|dependency| dependency["kind"] != "dev");
-            let rooms = used.filter_map(|dependency| room(dependency["name"].as_str().unwrap())).collect();
+            let rooms = used
+                .filter_map(|dependency| room(dependency["name"].as_str().unwrap()))
+                .collect();
             (room(package["name"].as_str().unwrap()).unwrap(), rooms)
         })
         .collect()
@@ -53,10 +68,18 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 fn dependencies_between_rooms_point_one_way() {
     let found = dependencies();
     let allowed: BTreeMap<&str, &[&str]> = MAY_DEPEND_ON.into_iter().collect();
-    assert_eq!(found.len(), allowed.len(), "a room is missing in the table: {:?}", found.keys());
+    assert_eq!(
+        found.len(),
+        allowed.len(),
+        "a room is missing in the table: {:?}",
+        found.keys()
+    );
     for (room, used) in found {
         for other in used {
-            assert!(allowed[room.as_str()].contains(&other.as_str()), "{room} must not depend on {other}");
+            assert!(
+                allowed[room.as_str()].contains(&other.as_str()),
+                "{room} must not depend on {other}"
+            );
         }
     }
 }
@@ -65,20 +88,33 @@ fn dependencies_between_rooms_point_one_way() {
 fn the_table_is_the_one_in_architecture_md() {
     let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     for (room, others) in MAY_DEPEND_ON {
-        let others = if others.is_empty() { "–".to_owned() } else { others.join(", ") };
+        let others = if others.is_empty() {
+            "–".to_owned()
+        } else {
+            others.join(", ")
+        };
         let line = page.lines().find(|line| line.starts_with(&format!("| `{room}/`")));
         let line = line.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {room}/"));
-        assert!(line.trim_end().ends_with(&format!("| {others} |")), "{line}\nshould end with: | {others} |");
+        assert!(
+            line.trim_end().ends_with(&format!("| {others} |")),
+            "{line}\nshould end with: | {others} |"
+        );
     }
 }
 
 #[test]
 fn no_source_file_is_longer_than_one_idea() {
-    let listed = Command::new("git").args(["ls-files", "*.rs"]).current_dir(root()).output().unwrap();
+    let listed = Command::new("git")
+        .args(["ls-files", "*.rs"])
+        .current_dir(root())
+        .output()
+        .unwrap();
     let mut too_long = Vec::new();
     let mut seen = 0;
     for name in String::from_utf8(listed.stdout).unwrap().lines() {
-        let Ok(text) = std::fs::read_to_string(root().join(name)) else { continue };
+        let Ok(text) = std::fs::read_to_string(root().join(name)) else {
+            continue;
+        };
         seen += 1;
         let lines = text.lines().count();
         if lines > LONGEST_FILE {
