@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use codeswarm_protocol::launch::AgentKind;
 use codeswarm_protocol::turn::Decision;
 use codeswarm_protocol::{InjectionId, NodeId, NodeSelector, SwarmId};
 
@@ -174,6 +175,9 @@ pub struct LaunchArgs {
     /// How many nodes, each with an agent
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub nodes: u32,
+    /// Another agent than the configuration's
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<Agent>,
     /// A file whose content becomes AGENTS.md in each agent's working directory
     #[arg(long, value_name = "FILE")]
     pub agents_md: Option<PathBuf>,
@@ -183,6 +187,25 @@ pub struct LaunchArgs {
     /// A setting for the provider that differs from the configuration; may be given several times
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
     pub params: Vec<(String, serde_json::Value)>,
+}
+
+/// An agent, by its word in a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Agent {
+    /// Built in: streams the prompt back
+    Echo,
+    /// OpenAI's Codex
+    Codex,
+}
+
+impl From<Agent> for AgentKind {
+    fn from(agent: Agent) -> Self {
+        match agent {
+            Agent::Echo => Self::Echo,
+            Agent::Codex => Self::Codex,
+        }
+    }
 }
 
 /// `run`.
@@ -341,6 +364,7 @@ const RUN: &str = "\
 Examples:
   codeswarm run --nodes 4 --prompt \"hello\"
   codeswarm run --nodes 2 --prompt-file task.md --config configs/local-codex.json
+  codeswarm run --agent codex --prompt \"What is in this folder?\"
   git diff | codeswarm run --prompt-file - --json | jq -r 'select(.type==\"assistant\").content'
 
 Ends with 0 if every turn completed. Ctrl-C ends the swarm and waits for that; once more leaves it alone.";

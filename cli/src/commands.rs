@@ -97,6 +97,18 @@ impl SwarmNow {
     }
 }
 
+/// What an interrupted command tells besides.
+fn if_interrupted(failure: Failure, advice: impl FnOnce() -> String) -> Failure {
+    if failure.exit == Exit::Interrupted {
+        Failure {
+            advice: advice(),
+            ..failure
+        }
+    } else {
+        failure
+    }
+}
+
 /// The router answered in words of another version.
 fn misunderstood(what: &str) -> Failure {
     Failure::new(

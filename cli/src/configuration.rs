@@ -1,8 +1,9 @@
 //! Which configuration is meant, and which router is its router.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use codeswarm_configs::{Config, Environment};
+use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
 use codeswarm_router::endpoint::Endpoint;
 
 use crate::args::Options;
@@ -10,16 +11,28 @@ use crate::connection::background::RouterAddress;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Reads the configuration (`warn` is told what is probably not meant) and says where its router is.
-pub fn router_address(options: &Options, warn: &mut dyn FnMut(&str)) -> Result<RouterAddress, Failure> {
+/// What a configuration says to a client.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// Where its router is.
+    pub router: RouterAddress,
+    /// What it means by a swarm.
+    pub swarm: SwarmSettings,
+}
+
+/// What goes along with a launch: the router that runs may have been started with an older text of the configuration.
+#[derive(Debug, Clone)]
+pub struct SwarmSettings {
+    /// The agent.
+    pub agent: AgentSpec,
+    /// The workers.
+    pub worker: WorkerSpec,
+}
+
+/// Reads the configuration; `warn` is told what is probably not meant.
+pub fn read(options: &Options, warn: &mut dyn FnMut(&str)) -> Result<Configured, Failure> {
     let Some(file) = &options.config else {
-        let config = Config::local_default(&Environment::of_process())?;
-        return Ok(RouterAddress {
-            endpoint: Endpoint::for_state(&config.router.state_dir),
-            config: None,
-            agent: config.agent,
-            worker: config.worker,
-        });
+        return Ok(of(Config::local_default(&Environment::of_process())?, None));
     };
     let loaded = codeswarm_configs::load(file)?;
     for warning in &loaded.warnings {
@@ -27,12 +40,19 @@ pub fn router_address(options: &Options, warn: &mut dyn FnMut(&str)) -> Result<R
     }
     let absolute = std::path::absolute(file)
         .map_err(|error| Failure::new(Exit::Config, format!("cannot find {}: {error}", file.display()), ""))?;
-    Ok(RouterAddress {
-        endpoint: Endpoint::for_state(&loaded.config.router.state_dir),
-        config: Some(absolute),
-        agent: loaded.config.agent,
-        worker: loaded.config.worker,
-    })
+    Ok(of(loaded.config, Some(absolute)))
+}
+
+fn of(config: Config, file: Option<PathBuf>) -> Configured {
+    let endpoint = Endpoint::for_state(&config.router.state_dir);
+    let swarm = SwarmSettings {
+        agent: config.agent,
+        worker: config.worker,
+    };
+    Configured {
+        router: RouterAddress { endpoint, config: file },
+        swarm,
+    }
 }
 
 /// The options that reach the same router once more, as they are typed, with a blank before them.

@@ -19,6 +19,7 @@ use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::rejection::refusal;
+use crate::render::words;
 use crate::request::{Names, Request};
 use positions::Positions;
 use turns::Turns;
@@ -80,6 +81,8 @@ pub struct Follow {
     told_standing: bool,
     connected_before: bool,
     over: Option<SwarmState>,
+    /// The provider's word for the swarm's state, while its nodes are not up.
+    provider_state: Option<String>,
     ending: Option<Ending>,
     settle_at: Option<Duration>,
     router_left: bool,
@@ -141,6 +144,7 @@ impl Follow {
             told_standing: false,
             connected_before: false,
             over: None,
+            provider_state: None,
             ending: None,
             settle_at: None,
             router_left: false,
@@ -286,7 +290,12 @@ impl Follow {
         let tally = turns.tally();
         let open = codeswarm_protocol::NodeSelector::Ranks(tally.open).to_string();
         if tally.started == 0 && matches!(self.errand, Errand::Run { .. }) && self.up.len() < tally.expected {
-            return format!("{} of {} nodes up", self.up.len(), tally.expected);
+            let job = self
+                .provider_state
+                .as_deref()
+                .map(|state| format!("the job is {state}, "))
+                .unwrap_or_default();
+            return format!("{job}{} of {} nodes up", self.up.len(), tally.expected);
         }
         if tally.ended == tally.expected {
             return "waiting for the last words".to_owned();
@@ -397,13 +406,16 @@ impl Follow {
             }
             "swarm_status" => {
                 let asked = self.status_asked.is_some() && event.head.request_id == self.status_asked;
-                if let Said::Router(RouterWord::SwarmStatus { status, .. }) = event.said()
-                    && status.is_over()
+                reaction.show = !asked;
+                if let Said::Router(RouterWord::SwarmStatus {
+                    status, slurm_state, ..
+                }) = event.said()
                 {
-                    reaction.show = self.over.is_none() || !asked;
-                    self.over.get_or_insert(status);
-                } else {
-                    reaction.show = !asked;
+                    self.provider_state = slurm_state;
+                    if status.is_over() {
+                        reaction.show |= self.over.is_none();
+                        self.over.get_or_insert(status);
+                    }
                 }
             }
             "swarm_terminated" => {
@@ -428,20 +440,12 @@ impl Follow {
         let Some(swarm) = event.head.swarm_id.clone() else {
             return;
         };
-        let job = event
-            .head
-            .job_id
-            .as_ref()
-            .map(|job| format!(", job {job}"))
-            .unwrap_or_default();
-        let nodes = if node_count == 1 {
-            "1 node".to_owned()
-        } else {
-            format!("{node_count} nodes")
-        };
-        reaction
-            .notes
-            .push(format!("launched swarm {swarm}: {nodes}, {provider}{job}"));
+        reaction.notes.push(words::launched(
+            &swarm,
+            node_count,
+            &provider,
+            event.head.job_id.as_ref(),
+        ));
         self.turns = Some(Turns::of((0..node_count).filter_map(|rank| NodeId::new(rank).ok())));
         self.swarm = Some(swarm);
         reaction.send.extend(self.subscription());

@@ -53,10 +53,10 @@ impl Drop for Progress {
     }
 }
 
+/// How wide the terminal is; some do not know it and say 0.
 fn columns() -> usize {
-    rustix::termios::tcgetwinsize(io::stderr())
-        .map_or(80, |size| usize::from(size.ws_col))
-        .max(20)
+    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { 80 } else { columns.max(20) }
 }
 
 fn text(what: &str, waited: Duration, columns: usize) -> String {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use codeswarm_protocol::event::RouterWord;
 use codeswarm_protocol::record::Word;
+use codeswarm_protocol::turn::CallStatus;
 use codeswarm_protocol::{NodeId, SwarmId};
 
 use crate::event::{Event, Said};
@@ -123,9 +124,27 @@ impl Renderer {
                 node.message.forget();
             }
             Word::CommandStarted { call_id, command, .. } => {
-                let text = words::command_line(self.colours, command);
+                self.call(speaker, call_id, &words::command_line(self.colours, command), now);
+            }
+            Word::ToolStarted { call_id, kind, name } => {
+                self.call(speaker, call_id, &words::tool_line(self.colours, kind, name), now);
+            }
+            Word::ToolCompleted {
+                status: CallStatus::Completed,
+                ..
+            } => {}
+            Word::ToolCompleted {
+                call_id,
+                kind,
+                name,
+                status,
+            } => {
+                let mut text = match node.last_call.as_ref() == Some(call_id) {
+                    true => String::new(),
+                    false => words::tool_line(self.colours, kind, name),
+                };
+                text += &words::command_end(self.colours, *status, None, None);
                 self.lines(speaker, &text, now);
-                self.nodes.entry(speaker.clone()).or_default().last_call = Some(call_id.clone());
             }
             Word::CommandCompleted {
                 call_id,
@@ -205,6 +224,14 @@ impl Renderer {
         if !text.is_empty() {
             self.forget_call(speaker);
             self.floor.lines(speaker, text, now, &header(self.colours));
+        }
+    }
+
+    /// Shows that a call begins; its end follows without naming it again, unless something comes between.
+    fn call(&mut self, speaker: &Speaker, call_id: &str, line: &str, now: Duration) {
+        self.lines(speaker, line, now);
+        if let Some(node) = self.nodes.get_mut(speaker) {
+            node.last_call = Some(call_id.to_owned());
         }
     }
 

@@ -6,7 +6,7 @@ use codeswarm_protocol::command::Command;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::args::Options;
-use crate::configuration;
+use crate::configuration::{self, SwarmSettings};
 use crate::connection::Connection;
 use crate::connection::background::RouterAddress;
 use crate::event::Event;
@@ -30,6 +30,8 @@ pub struct Session {
     address: RouterAddress,
     options: Options,
     signals: Signals,
+    /// What the configuration means by a swarm.
+    pub swarm: SwarmSettings,
     /// What the user sees.
     pub screen: Screen,
     /// Names for commands.
@@ -53,9 +55,10 @@ impl Session {
     /// Reads the configuration and looks where its router is. Must be called within a runtime.
     pub fn open(options: Options) -> Result<Self, Failure> {
         let mut screen = Screen::new(&options);
-        let address = configuration::router_address(&options, &mut |warning| screen.note(warning))?;
+        let configured = configuration::read(&options, &mut |warning| screen.note(warning))?;
         Ok(Self {
-            address,
+            address: configured.router,
+            swarm: configured.swarm,
             options,
             signals: Signals::listen()?,
             screen,
@@ -71,11 +74,6 @@ impl Session {
     /// Whether events are printed as they are.
     pub fn json(&self) -> bool {
         self.options.json
-    }
-
-    /// Where the router is, and what the configuration means by a swarm.
-    pub fn address(&self) -> &RouterAddress {
-        &self.address
     }
 
     /// A request with a name of its own.
@@ -110,7 +108,7 @@ impl Session {
             loop {
                 let event = tokio::select! {
                     event = connection.event() => event,
-                    () = self.signals.next() => return Err(Failure::new(Exit::Interrupted, "", "")),
+                    () = self.signals.next() => return Err(Failure::new(Exit::Interrupted, "interrupted", "")),
                     _ = tick.tick() => {
                         self.screen.tick(|| waiting_for.to_owned())?;
                         if self.screen.now().saturating_sub(heard_at) < patience {
@@ -211,7 +209,7 @@ impl Session {
         let mut note = |note: &str| self.screen.note(note);
         tokio::select! {
             connection = self.address.connect(&mut note) => connection,
-            () = self.signals.next() => Err(Failure::new(Exit::Interrupted, "", "")),
+            () = self.signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted", "")),
         }
     }
 
@@ -232,7 +230,7 @@ impl Session {
         }
         tokio::select! {
             () = sleep(FIRST_PAUSE * 2_u32.pow(fruitless)) => Ok(fruitless + 1),
-            () = self.signals.next() => Err(Failure::new(Exit::Interrupted, "", "")),
+            () = self.signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted", "")),
         }
     }
 

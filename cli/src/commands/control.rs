@@ -7,7 +7,7 @@ use codeswarm_protocol::NodeId;
 use codeswarm_protocol::command::{self, ApproveExecution, Command, SwarmTerminate, Target};
 use codeswarm_protocol::event::{RouterWord, SwarmState};
 
-use super::{ANSWER_PATIENCE, SwarmNow};
+use super::{ANSWER_PATIENCE, SwarmNow, if_interrupted};
 use crate::args::{Approve, Interrupt, Terminate};
 use crate::event::{Event, Said};
 use crate::exit::Exit;
@@ -120,7 +120,8 @@ pub async fn terminate(mut session: Session, args: Terminate) -> Result<Exit, Fa
     };
     let answers = session
         .ask(&[request], "waiting for the swarm to end", END_PATIENCE, is_end)
-        .await?;
+        .await
+        .map_err(|failure| if_interrupted(failure, || format!("swarm {swarm_id} ends without you")))?;
     let is_over = answers.last().is_some_and(|event| match event.said() {
         Said::Router(RouterWord::SwarmStatus { status, .. }) => status.is_over(),
         _ => true,

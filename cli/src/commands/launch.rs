@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::command::{Command, Subscribe, SwarmLaunch, SwarmStatus};
 use codeswarm_protocol::event::{RouterWord, SwarmState};
 
-use super::misunderstood;
+use super::{if_interrupted, misunderstood};
 use crate::args::{Launch, LaunchArgs, Run};
-use crate::connection::background::RouterAddress;
+use crate::configuration::SwarmSettings;
 use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::Follow;
 use crate::output::Output;
 use crate::prompt;
-use crate::request::RandomNames;
+use crate::render::words;
+use crate::request::{RandomNames, Request};
 use crate::session::{Answer, Session};
 use crate::tables::swarm_state;
 
@@ -26,7 +28,7 @@ const QUEUE_PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Launch, follow the first prompt, terminate.
 pub async fn run(mut session: Session, args: Run) -> Result<Exit, Failure> {
     let prompt = prompt::required(&args.prompt)?;
-    let launch = session.request(launch_command(args.launch, Some(prompt), session.address())?);
+    let launch = session.request(launch_command(args.launch, Some(prompt), session.swarm.clone())?);
     let options = session.options_to_repeat();
     session
         .follow(Follow::run(launch, Box::new(RandomNames), options))
@@ -37,83 +39,13 @@ pub async fn run(mut session: Session, args: Run) -> Result<Exit, Failure> {
 pub async fn launch(mut session: Session, args: Launch) -> Result<Exit, Failure> {
     let prompt = prompt::given(&args.prompt)?;
     let with_prompt = prompt.is_some();
-    let launch = session.request(launch_command(args.launch, prompt, session.address())?);
-    let id = launch.id.clone();
-    let is_launched = |event: &Event| match event.head.kind.as_str() {
-        "swarm_launched" if event.head.answers(&id) => Answer::Last,
-        _ => Answer::None,
-    };
-    let answers = session
-        .ask(&[launch], "launching the swarm", LAUNCH_PATIENCE, is_launched)
-        .await?;
-    let launched = answers.last().ok_or_else(|| misunderstood("swarm_launched"))?;
-    let Some(swarm_id) = launched.head.swarm_id.clone() else {
-        return Err(misunderstood("swarm_launched"));
-    };
-    let Said::Router(RouterWord::SwarmLaunched {
-        node_count, provider, ..
-    }) = launched.said()
-    else {
-        return Err(misunderstood("swarm_launched"));
-    };
-    let job = launched
-        .head
-        .job_id
-        .as_ref()
-        .map(|job| format!(", job {job}"))
-        .unwrap_or_default();
-    session.screen.note(&format!(
-        "launched swarm {swarm_id}: {node_count} nodes, {provider}{job}"
-    ));
+    let launch = session.request(launch_command(args.launch, prompt, session.swarm.clone())?);
+    let swarm_id = submit(&mut session, launch).await?;
     if !session.json() {
         Output.line(swarm_id.as_str().as_bytes())?;
     }
     if args.wait {
-        let subscribe = Subscribe {
-            swarm_id: Some(swarm_id.clone()),
-            since: None,
-        };
-        let subscribe = session.request(Command::Subscribe(subscribe));
-        let status = session.request(Command::SwarmStatus(SwarmStatus {
-            swarm_id: swarm_id.clone(),
-        }));
-        let mut state = SwarmState::Pending;
-        let is_up = |event: &Event| {
-            if event.head.swarm_id.as_ref() != Some(&swarm_id) {
-                return Answer::None;
-            }
-            match event.said() {
-                Said::Router(RouterWord::SwarmStatus { status, .. } | RouterWord::SwarmTerminated { status, .. }) => {
-                    state = status
-                }
-                Said::Router(RouterWord::NodeReady { .. }) => return Answer::Part,
-                _ => return Answer::None,
-            }
-            if state == SwarmState::Pending {
-                Answer::Part
-            } else {
-                Answer::Last
-            }
-        };
-        session
-            .ask(
-                &[subscribe, status],
-                "waiting for the nodes to come up",
-                QUEUE_PATIENCE,
-                is_up,
-            )
-            .await?;
-        if state != SwarmState::Running {
-            let what = format!(
-                "swarm {swarm_id} is {} before all its nodes were up",
-                swarm_state(state)
-            );
-            let advice = format!(
-                "codeswarm status {swarm_id}{} tells what is known",
-                session.options_to_repeat()
-            );
-            return Err(Failure::new(Exit::Failed, what, advice));
-        }
+        until_up(&mut session, &swarm_id).await?;
     }
     let options = session.options_to_repeat();
     session.screen.note(&if with_prompt {
@@ -124,16 +56,104 @@ pub async fn launch(mut session: Session, args: Launch) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-/// The agent goes along: the router that runs may have been started with another configuration.
-fn launch_command(args: LaunchArgs, prompt: Option<String>, router: &RouterAddress) -> Result<Command, Failure> {
+/// Waits until the swarm exists.
+async fn submit(session: &mut Session, launch: Request) -> Result<SwarmId, Failure> {
+    let id = launch.id.clone();
+    let is_launched = |event: &Event| match event.head.kind.as_str() {
+        "swarm_launched" if event.head.answers(&id) => Answer::Last,
+        _ => Answer::None,
+    };
+    let options = session.options_to_repeat();
+    let answers = session
+        .ask(&[launch], "launching the swarm", LAUNCH_PATIENCE, is_launched)
+        .await;
+    let answers = answers.map_err(|failure| {
+        if_interrupted(failure, || {
+            format!("the swarm may be launched all the same: codeswarm list{options} shows it")
+        })
+    })?;
+    let launched = answers.last().ok_or_else(|| misunderstood("swarm_launched"))?;
+    let (
+        Some(swarm_id),
+        Said::Router(RouterWord::SwarmLaunched {
+            node_count, provider, ..
+        }),
+    ) = (launched.head.swarm_id.clone(), launched.said())
+    else {
+        return Err(misunderstood("swarm_launched"));
+    };
+    let job = launched.head.job_id.as_ref();
+    session
+        .screen
+        .note(&words::launched(&swarm_id, node_count, &provider, job));
+    Ok(swarm_id)
+}
+
+/// Waits until all nodes are up.
+async fn until_up(session: &mut Session, swarm_id: &SwarmId) -> Result<(), Failure> {
+    let subscribe = Subscribe {
+        swarm_id: Some(swarm_id.clone()),
+        since: None,
+    };
+    let subscribe = session.request(Command::Subscribe(subscribe));
+    let status = session.request(Command::SwarmStatus(SwarmStatus {
+        swarm_id: swarm_id.clone(),
+    }));
+    let mut state = SwarmState::Pending;
+    let is_up = |event: &Event| {
+        if event.head.swarm_id.as_ref() != Some(swarm_id) {
+            return Answer::None;
+        }
+        match event.said() {
+            Said::Router(RouterWord::SwarmStatus { status, .. } | RouterWord::SwarmTerminated { status, .. }) => {
+                state = status;
+            }
+            Said::Router(RouterWord::NodeReady { .. }) => return Answer::Part,
+            _ => return Answer::None,
+        }
+        if state == SwarmState::Pending {
+            Answer::Part
+        } else {
+            Answer::Last
+        }
+    };
+    let options = session.options_to_repeat();
+    let asked = session
+        .ask(
+            &[subscribe, status],
+            "waiting for the nodes to come up",
+            QUEUE_PATIENCE,
+            is_up,
+        )
+        .await;
+    asked.map_err(|failure| if_interrupted(failure, || format!("swarm {swarm_id} goes on without you")))?;
+    if state == SwarmState::Running {
+        return Ok(());
+    }
+    let what = format!(
+        "swarm {swarm_id} is {} before all its nodes were up",
+        swarm_state(state)
+    );
+    Err(Failure::new(
+        Exit::Failed,
+        what,
+        format!("codeswarm status {swarm_id}{options} tells what is known"),
+    ))
+}
+
+fn launch_command(args: LaunchArgs, prompt: Option<String>, settings: SwarmSettings) -> Result<Command, Failure> {
     let agents_md_content = args.agents_md.as_deref().map(prompt::file).transpose()?;
     let params: serde_json::Map<_, _> = args.params.into_iter().collect();
+    let SwarmSettings { mut agent, worker } = settings;
+    if let Some(kind) = args.agent {
+        agent.kind = kind.into();
+    }
     Ok(Command::SwarmLaunch(SwarmLaunch {
         nodes: args.nodes,
         system_prompt: prompt,
         agents_md_content,
-        agent: Some(Box::new(router.agent.clone())),
-        worker: Some(router.worker.clone()),
+        agent: Some(Box::new(agent)),
+        worker: Some(worker),
         provider: args.provider,
         provider_params: (!params.is_empty()).then_some(params),
     }))

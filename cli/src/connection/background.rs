@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
 use codeswarm_router::endpoint::Endpoint;
 
 use super::Connection;
@@ -34,10 +33,6 @@ pub struct RouterAddress {
     pub endpoint: Endpoint,
     /// The configuration to start it with; absent: the built-in one.
     pub config: Option<PathBuf>,
-    /// The agent that this configuration means; the router that runs may have been started with another one.
-    pub agent: AgentSpec,
-    /// Likewise the workers' settings.
-    pub worker: WorkerSpec,
 }
 
 impl RouterAddress {

@@ -112,6 +112,9 @@ fn running() -> Follow {
 fn a_run_ends_its_swarm_when_all_turns_have_ended() {
     let mut follow = running();
     assert_eq!(follow.waiting_for(), "0 of 2 nodes up");
+    let queued = json!({"type": "swarm_status", "node_count": 2, "status": "pending", "slurm_state": "PENDING"});
+    assert!(hear(&mut follow, queued).show);
+    assert_eq!(follow.waiting_for(), "the job is PENDING, 0 of 2 nodes up");
     assert_eq!(sent(&hear(&mut follow, turn_complete(0, "5", "completed"))), [""; 0]);
     assert_eq!(follow.waiting_for(), "1 of 2 turns ended; waiting for node 1");
     let reaction = hear(&mut follow, turn_complete(1, "5", "completed"));

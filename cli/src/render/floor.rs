@@ -4,7 +4,7 @@
 //! they get the floor: when the holder's turn is over, when it pauses, or when they have waited long enough and the
 //! holder is at the end of a line or at least of a word. A header tells each change. Time is handed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Once someone has waited this long the holder gives way at the end of a line.
@@ -20,6 +20,8 @@ const MOST_KEPT: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Floor<Speaker> {
     speakers: BTreeMap<Speaker, Kept>,
+    /// Who has text that is not shown, since when.
+    waiting: BTreeSet<(Duration, Speaker)>,
     holder: Option<Speaker>,
     last_spoke: Duration,
     kept: usize,
@@ -39,6 +41,7 @@ impl<Speaker> Default for Floor<Speaker> {
     fn default() -> Self {
         Self {
             speakers: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             holder: None,
             last_spoke: Duration::ZERO,
             kept: 0,
@@ -123,8 +126,12 @@ impl<Speaker: Ord + Clone> Floor<Speaker> {
 
     fn keep(&mut self, speaker: &Speaker, text: &str, now: Duration) {
         let kept = self.speakers.entry(speaker.clone()).or_default();
+        if text.is_empty() {
+            return;
+        }
         if kept.text.is_empty() {
             kept.since = now;
+            self.waiting.insert((now, speaker.clone()));
         }
         kept.text.push_str(text);
         self.kept += text.len();
@@ -134,12 +141,11 @@ impl<Speaker: Ord + Clone> Floor<Speaker> {
     }
 
     fn show_holder(&mut self, now: Duration) {
-        let Some(kept) = self.holder.as_ref().and_then(|holder| self.speakers.get_mut(holder)) else {
+        let Some(holder) = self.holder.clone() else { return };
+        let Some(kept) = self.speakers.get_mut(&holder).filter(|kept| !kept.text.is_empty()) else {
             return;
         };
-        if kept.text.is_empty() {
-            return;
-        }
+        self.waiting.remove(&(kept.since, holder));
         self.kept -= kept.text.len();
         self.mid_line = !kept.text.ends_with('\n');
         self.out.push_str(&kept.text);
@@ -157,10 +163,7 @@ impl<Speaker: Ord + Clone> Floor<Speaker> {
     }
 
     fn longest_waiting(&self) -> Option<Speaker> {
-        let waiting = self.speakers.iter().filter(|(_, kept)| !kept.text.is_empty());
-        waiting
-            .min_by_key(|(_, kept)| kept.since)
-            .map(|(speaker, _)| speaker.clone())
+        self.waiting.first().map(|(_, speaker)| speaker.clone())
     }
 
     fn gives_way(&self, next: &Speaker, now: Duration) -> bool {

@@ -126,10 +126,9 @@ fn commands_files_and_tools() {
       line 25
       exit 2
     $ rm -rf /
-      not allowed to run
+      not allowed
     changed src/a.rs
     moved b to c
-    * mcp search
     * mcp search
       failed
     ");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use codeswarm_protocol::event::{RouterWord, SwarmState};
 use codeswarm_protocol::record::Word;
 use codeswarm_protocol::turn::{CallStatus, Decision, ErrorClass, FileOperation, TurnError, TurnStatus, Usage};
-use codeswarm_protocol::{NodeId, SwarmId};
+use codeswarm_protocol::{JobId, NodeId, SwarmId};
 
 use super::colours::{Colours, Look};
 use super::plain::{one_line, plain};
@@ -16,6 +16,12 @@ const OUTPUT_LINES: usize = 20;
 /// `$ command`.
 pub fn command_line(colours: Colours, command: &str) -> String {
     painted(colours, Look::Command, &format!("$ {}", plain(command).trim_end()))
+}
+
+/// A tool that is no command.
+pub fn tool_line(colours: Colours, kind: &str, name: &str) -> String {
+    let tool = format!("* {} {}", one_line(kind, 40), one_line(name, 200));
+    painted(colours, Look::Command, &tool)
 }
 
 /// What a command printed: its last lines, indented.
@@ -45,7 +51,7 @@ pub fn command_end(colours: Colours, status: CallStatus, exit_code: Option<i32>,
         (CallStatus::Completed, Some(0)) => (Look::Dim, "  exit 0".to_owned()),
         (CallStatus::Completed | CallStatus::Failed, Some(code)) => (Look::Bad, format!("  exit {code}")),
         (CallStatus::Failed, None) => (Look::Bad, "  failed".to_owned()),
-        (CallStatus::Declined, _) => (Look::Warn, "  not allowed to run".to_owned()),
+        (CallStatus::Declined, _) => (Look::Warn, "  not allowed".to_owned()),
         (CallStatus::Aborted, _) => (Look::Warn, "  stopped".to_owned()),
     };
     if let Some(ms) = duration_ms {
@@ -120,19 +126,6 @@ pub fn worker(colours: Colours, word: &Word, swarm: Option<&SwarmId>, node: Node
             )
         }
         Word::Notice { message } => painted(colours, Look::Dim, &one_line(message, 400)),
-        Word::ToolStarted { kind, name, .. } => painted(
-            colours,
-            Look::Command,
-            &format!("* {} {}", one_line(kind, 40), one_line(name, 200)),
-        ),
-        Word::ToolCompleted { kind, name, status, .. } => match status {
-            CallStatus::Completed => String::new(),
-            _ => {
-                let tool = format!("* {} {}", one_line(kind, 40), one_line(name, 200));
-                let end = command_end(colours, *status, None, None);
-                format!("{}{end}", painted(colours, Look::Command, &tool))
-            }
-        },
         Word::FileChange { changes, status, .. } => {
             let mut text = String::new();
             for edit in changes {
@@ -249,6 +242,17 @@ pub fn router(colours: Colours, word: &RouterWord) -> String {
     }
 }
 
+/// That a swarm exists.
+pub fn launched(swarm: &SwarmId, node_count: u32, provider: &str, job: Option<&JobId>) -> String {
+    let nodes = if node_count == 1 {
+        "1 node".to_owned()
+    } else {
+        format!("{node_count} nodes")
+    };
+    let job = job.map(|job| format!(", job {job}")).unwrap_or_default();
+    format!("launched swarm {swarm}: {nodes}, {}{job}", one_line(provider, 40))
+}
+
 /// The router's words about no node, as notes.
 pub fn note(word: &RouterWord, swarm: Option<&SwarmId>) -> Option<String> {
     let swarm = swarm.map_or_else(|| "the swarm".to_owned(), |swarm| format!("swarm {swarm}"));
@@ -337,7 +341,8 @@ fn failure(error: Option<&TurnError>) -> String {
 }
 
 fn tokens(usage: &Usage) -> String {
-    let mut text = format!("{} tokens: {} in", usage.total_tokens, usage.input_tokens);
+    let unit = if usage.total_tokens == 1 { "token" } else { "tokens" };
+    let mut text = format!("{} {unit}: {} in", usage.total_tokens, usage.input_tokens);
     if usage.cached_input_tokens > 0 {
         let _ = write!(text, " ({} cached)", usage.cached_input_tokens);
     }
