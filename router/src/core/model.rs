@@ -53,8 +53,9 @@ impl Swarm {
     }
 }
 
-/// One node: what its outbox has said so far.
+/// One node: what its outbox has said so far. What an older version did not store is as in the beginning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Node {
     /// How it is.
     pub state: NodeState,

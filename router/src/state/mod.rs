@@ -380,3 +380,6 @@ fn state_from(number: i64) -> InjectionState {
         _ => InjectionState::Ended,
     }
 }
+
+#[cfg(test)]
+mod tests;
