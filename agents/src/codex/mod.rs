@@ -3,7 +3,8 @@
 //! What each file knows: [`wire`] the shape of a message, [`requests`] what waits for an answer, [`handshake`] how a thread
 //! is opened, [`turn`] one turn, [`notification`] and [`items`] what Codex says in neutral words, [`errors`] its error
 //! classes, [`usage`] its tokens, [`approvals`] its questions, [`config`] its configuration file, [`program`] where it lies,
-//! [`launch`] how it is started. [`earlier`] reads what the earlier Python workers wrote. This file is the state machine.
+//! [`launch`] how it is started, [`refusal`] why it does not start. [`earlier`] reads what the earlier Python workers wrote.
+//! [`driver`] is the state machine.
 
 mod approvals;
 mod config;
@@ -15,6 +16,7 @@ mod items;
 pub(crate) mod launch;
 mod notification;
 mod program;
+mod refusal;
 mod requests;
 mod turn;
 mod usage;

@@ -10,12 +10,13 @@ use codeswarm_protocol::launch::AgentSpec;
 use codeswarm_protocol::record::Word;
 use codeswarm_protocol::turn::{CallStatus, ErrorClass, TurnError, TurnStatus};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::approvals::{Approvals, Question};
 use super::handshake::{self, ThreadSettings};
 use super::items::Item;
 use super::notification::{ItemNews, Notification, TurnState};
+use super::refusal::refusal;
 use super::requests::{Asked, Requests};
 use super::turn::Turn;
 use super::usage::Meter;
@@ -65,6 +66,7 @@ enum Phase {
 /// The Codex driver.
 pub struct CodexDriver {
     thread: ThreadSettings,
+    config: Map<String, Value>,
     resume: Option<String>,
     api_key: Option<String>,
     start_timeout: Duration,
@@ -99,6 +101,7 @@ impl CodexDriver {
         let agent = &settings.agent;
         Self {
             thread: ThreadSettings::new(agent, settings.cwd),
+            config: agent.config.clone(),
             resume: settings.resume,
             api_key: settings.api_key,
             start_timeout: Duration::from_secs(agent.start_timeout_seconds),
@@ -363,16 +366,13 @@ impl Driver for CodexDriver {
         let mut effects = Vec::new();
         let mut why = death.to_string();
         let mut class = ErrorClass::AgentDied;
-        if self.phase == Phase::Starting && death.code.is_some_and(|code| code != 0) {
-            class = ErrorClass::Config;
-            why = format!(
-                "codex refused to start ({why}): {}",
-                reason_in(death.stderr_tail.as_deref())
-            );
-            effects.push(Effect::End {
-                reason: why.clone(),
-                may_restart: false,
-            });
+        if self.phase == Phase::Starting {
+            let (reason, may_restart) = refusal(death, &self.config);
+            if !may_restart {
+                class = ErrorClass::Config;
+            }
+            why.clone_from(&reason);
+            effects.push(Effect::End { reason, may_restart });
         }
         self.phase = Phase::Gone;
         // A steering text without its answer is taken for a part of the turn: to run it once more would be worse.
@@ -406,13 +406,6 @@ impl Driver for CodexDriver {
         }
         effects
     }
-}
-
-/// The sentence in Codex's last words that says why it does not start; a stack backtrace may follow it.
-fn reason_in(stderr_tail: Option<&str>) -> &str {
-    let tail = stderr_tail.unwrap_or_default();
-    let error = tail.lines().rev().find(|line| line.starts_with("Error"));
-    error.or(tail.lines().last()).unwrap_or("it said nothing")
 }
 
 fn said(word: Word) -> Effect {
