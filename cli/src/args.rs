@@ -7,8 +7,13 @@ use codeswarm_protocol::launch::AgentKind;
 use codeswarm_protocol::turn::Decision;
 use codeswarm_protocol::{InjectionId, NodeId, NodeSelector, SwarmId};
 
-use crate::exit::EXIT_CODES;
 use crate::follow::positions::SinceArgument;
+
+mod examples;
+use examples::{
+    APPROVE, ATTACH, COMPLETIONS, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, PING, ROUTER, RUN, SHUTDOWN, STATUS,
+    TERMINATE, WORKER, overview,
+};
 
 /// Turn a Slurm allocation, or this machine, into a fleet of coding agents
 ///
@@ -25,18 +30,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
-
-fn overview() -> String {
-    format!("{OVERVIEW}\n\n{EXIT_CODES}")
-}
-
-const OVERVIEW: &str = "\
-Examples:
-  codeswarm run --nodes 4 --prompt \"hello\"                     four agents on this machine answer, then end
-  codeswarm launch --nodes 4 --config configs/hpcfund.json     a swarm that stays
-  codeswarm inject <swarm> --nodes 0,2-3 --prompt \"Go on.\"     to some of its nodes
-  codeswarm attach <swarm>                                     see all that it says
-  codeswarm terminate <swarm>";
 
 /// Options of every command that talks to the router.
 #[derive(Debug, Clone, Default, Args)]
@@ -359,96 +352,6 @@ pub struct Completions {
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }
-
-const RUN: &str = "\
-Examples:
-  codeswarm run --nodes 4 --prompt \"hello\"
-  codeswarm run --nodes 2 --prompt-file task.md --config configs/local-codex.json
-  codeswarm run --agent codex --prompt \"What is in this folder?\"
-  git diff | codeswarm run --prompt-file - --json | jq -r 'select(.type==\"assistant\").content'
-
-Ends with 0 if every turn completed. Ctrl-C ends the swarm and waits for that; once more leaves it alone.";
-
-const LAUNCH: &str = "\
-Examples:
-  swarm=$(codeswarm launch --nodes 4 --config configs/hpcfund.json)
-  codeswarm launch --nodes 4 --prompt \"You are a distributed agent.\" --wait
-  codeswarm launch --nodes 8 --param time_limit=02:00:00 --param partition=gpu
-
-Prints the swarm's id as soon as its job is submitted (with --wait: when all nodes are up).";
-
-const LIST: &str = "\
-Examples:
-  codeswarm list
-  codeswarm list --json | jq -r '.swarms | keys[]'";
-
-const STATUS: &str = "\
-Examples:
-  codeswarm status <swarm>
-  codeswarm status <swarm> --json | jq '.nodes[] | select(.state==\"lost\")'";
-
-const INJECT: &str = "\
-Examples:
-  codeswarm inject <swarm> --prompt \"Optimize GEMM tiling.\"
-  codeswarm inject <swarm> --nodes 0,2-4 --prompt-file task.md
-  codeswarm inject <swarm> --nodes 1 --no-wait < task.md
-  codeswarm inject <swarm> --nodes 1 --steer --prompt \"Leave the tests alone.\"
-
-Follows the turns to their end and ends with 0 if all completed. Ctrl-C leaves; the turns go on.";
-
-const ATTACH: &str = "\
-Examples:
-  codeswarm attach <swarm>                  from now on
-  codeswarm attach <swarm> --since 0        from the beginning
-  codeswarm attach <swarm> --json
-
-Ctrl-C leaves and prints the --since to come back with. Ends by itself when the swarm ends.";
-
-const INTERRUPT: &str = "\
-Examples:
-  codeswarm interrupt <swarm> --nodes 2
-  codeswarm interrupt <swarm> --injection <id> --nodes 2";
-
-const APPROVE: &str = "\
-Examples:
-  codeswarm approve <swarm> --node 0 --call 7
-  codeswarm approve <swarm> --node 0 --call 7 decline
-
-The question, with its node and call, is shown by inject and attach.";
-
-const TERMINATE: &str = "\
-Examples:
-  codeswarm terminate <swarm>
-  codeswarm terminate <swarm> --no-wait";
-
-const PING: &str = "\
-Examples:
-  codeswarm ping            ends with 75 if no router runs";
-
-const SHUTDOWN: &str = "\
-Examples:
-  codeswarm shutdown        the next command starts a router again, which finds all swarms";
-
-const COMPLETIONS: &str = "\
-Examples:
-  codeswarm completions bash > ~/.local/share/bash-completion/completions/codeswarm
-  codeswarm completions zsh  > \"${fpath[1]}/_codeswarm\"
-  codeswarm completions fish > ~/.config/fish/completions/codeswarm.fish";
-
-const ROUTER: &str = "\
-Examples:
-  codeswarm router --config configs/local.json < commands.jsonl
-  codeswarm router --config configs/hpcfund.json --daemon";
-
-const FOLLOWER: &str = "\
-Examples:
-  codeswarm follower --lines ~/workspace/codeswarm/mailbox/outbox
-  codeswarm follower --root ~/workspace/codeswarm --watch poll      what a router starts on a login node";
-
-const WORKER: &str = "\
-Examples:
-  codeswarm worker                                   in a Slurm job: its place comes from the environment
-  codeswarm worker --root DIR --job-id 7 --node-id 0";
 
 /// `KEY=VALUE`; a value that is JSON (a number, `true`, a list) is taken as such, anything else as text.
 fn key_value(text: &str) -> Result<(String, serde_json::Value), String> {

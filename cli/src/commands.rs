@@ -17,6 +17,7 @@ use crate::args::{Client, Options};
 use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::prompt;
 use crate::session::{Answer, Session};
 
 /// How long the router may be silent before an answer to a simple question.
@@ -26,11 +27,21 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 pub async fn run(command: Client, options: Options) -> Result<Exit, Failure> {
     let session = |mine: Options| Session::open(mine.over(options));
     match command {
-        Client::Run(args) => launch::run(session(args.options.clone())?, args).await,
-        Client::Launch(args) => launch::launch(session(args.options.clone())?, args).await,
+        // Prompts are read before signals are listened to, so that Ctrl-C ends a prompt that is typed.
+        Client::Run(args) => {
+            let prompt = prompt::required(&args.prompt)?;
+            launch::run(session(args.options)?, args.launch, prompt).await
+        }
+        Client::Launch(args) => {
+            let prompt = prompt::given(&args.prompt)?;
+            launch::launch(session(args.options)?, args.launch, prompt, args.wait).await
+        }
         Client::List(args) => look::list(session(args.options)?).await,
         Client::Status(args) => look::status(session(args.options)?, args.swarm_id).await,
-        Client::Inject(args) => inject::inject(session(args.options.clone())?, args).await,
+        Client::Inject(args) => {
+            let prompt = prompt::required(&args.prompt)?;
+            inject::inject(session(args.options.clone())?, args, prompt).await
+        }
         Client::Attach(args) => attach::attach(session(args.options.clone())?, args).await,
         Client::Interrupt(args) => control::interrupt(session(args.options.clone())?, args).await,
         Client::Approve(args) => control::approve(session(args.options.clone())?, args).await,

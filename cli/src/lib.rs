@@ -51,6 +51,13 @@ pub fn run() -> ExitCode {
 }
 
 fn client(command: Client, options: Options) -> Result<Exit, Failure> {
+    // What should not happen and harms nothing, such as a line of the router that is no event; `RUST_LOG` asks for more.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure::new(Exit::Internal, format!("the system gives no event queue: {error}"), ""))?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::exit::EXIT_CODES;
 use clap::CommandFactory;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {

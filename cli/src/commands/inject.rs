@@ -11,13 +11,11 @@ use crate::event::Event;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::Follow;
-use crate::prompt;
 use crate::request::{RandomNames, Request};
 use crate::session::{Answer, Session};
 
 /// Sends a prompt, and follows its turns unless told not to.
-pub async fn inject(mut session: Session, args: Inject) -> Result<Exit, Failure> {
-    let prompt = prompt::required(&args.prompt)?;
+pub async fn inject(mut session: Session, args: Inject, prompt: String) -> Result<Exit, Failure> {
     let now = SwarmNow::ask(&mut session, &args.swarm_id).await?;
     let nodes = args
         .nodes

@@ -7,7 +7,7 @@ use codeswarm_protocol::command::{Command, Subscribe, SwarmLaunch, SwarmStatus};
 use codeswarm_protocol::event::{RouterWord, SwarmState};
 
 use super::{if_interrupted, misunderstood};
-use crate::args::{Launch, LaunchArgs, Run};
+use crate::args::LaunchArgs;
 use crate::configuration::SwarmSettings;
 use crate::event::{Event, Said};
 use crate::exit::Exit;
@@ -26,9 +26,8 @@ const LAUNCH_PATIENCE: Duration = Duration::from_secs(300);
 const QUEUE_PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Launch, follow the first prompt, terminate.
-pub async fn run(mut session: Session, args: Run) -> Result<Exit, Failure> {
-    let prompt = prompt::required(&args.prompt)?;
-    let launch = session.request(launch_command(args.launch, Some(prompt), session.swarm.clone())?);
+pub async fn run(mut session: Session, args: LaunchArgs, prompt: String) -> Result<Exit, Failure> {
+    let launch = session.request(launch_command(args, Some(prompt), session.swarm.clone())?);
     let options = session.options_to_repeat();
     session
         .follow(Follow::run(launch, Box::new(RandomNames), options))
@@ -36,15 +35,19 @@ pub async fn run(mut session: Session, args: Run) -> Result<Exit, Failure> {
 }
 
 /// Launch, and print the id.
-pub async fn launch(mut session: Session, args: Launch) -> Result<Exit, Failure> {
-    let prompt = prompt::given(&args.prompt)?;
+pub async fn launch(
+    mut session: Session,
+    args: LaunchArgs,
+    prompt: Option<String>,
+    wait: bool,
+) -> Result<Exit, Failure> {
     let with_prompt = prompt.is_some();
-    let launch = session.request(launch_command(args.launch, prompt, session.swarm.clone())?);
+    let launch = session.request(launch_command(args, prompt, session.swarm.clone())?);
     let swarm_id = submit(&mut session, launch).await?;
     if !session.json() {
         Output.line(swarm_id.as_str().as_bytes())?;
     }
-    if args.wait {
+    if wait {
         until_up(&mut session, &swarm_id).await?;
     }
     let options = session.options_to_repeat();

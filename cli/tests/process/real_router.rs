@@ -394,3 +394,40 @@ fn a_router_that_is_shut_down_is_not_called_back_by_who_follows() {
     assert_eq!(user.run(&["ping"]).code, Some(75), "no router runs");
     assert_eq!(user.swarms()[&swarm]["status"], "running", "the swarm went on");
 }
+
+#[test]
+fn a_second_ctrl_c_leaves_a_swarm_that_does_not_want_to_end() {
+    let user = User::new();
+    // A turn that hears no interrupt ends only with the worker's grace period.
+    user.configure(&serde_json::json!({"worker": {"shutdown_grace_seconds": 5}}));
+    let mut run = user.start(&["run", "--prompt", "one [[hang deaf]]", "--json"]);
+    run.wait_for("assistant_delta");
+    run.signal(Signal::INT);
+    run.wait_for("\"terminating\"");
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("left without waiting"), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("swarm_terminated"));
+}
+
+#[test]
+fn a_prompt_may_come_from_standard_input_or_a_file() {
+    let user = User::new();
+    let text = "Grüße\nin zwei Zeilen";
+    std::fs::write(user.path("task.md"), text).unwrap();
+    let from_file = user.path("task.md");
+    for (file, args) in [
+        (None, ["run", "--prompt-file", from_file.to_str().unwrap()]),
+        (Some(&from_file), ["run", "--prompt-file", "-"]),
+        (Some(&from_file), ["run", "--nodes", "1"]),
+    ] {
+        let mut command = user.command(&args);
+        if let Some(file) = file {
+            command.stdin(std::fs::File::open(file).unwrap());
+        }
+        let ended = Running::start(&mut command).end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains("Grüße"), "{args:?}: {}", ended.stdout);
+    }
+}

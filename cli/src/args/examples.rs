@@ -1,0 +1,121 @@
+//! The examples at the end of each help text. A test parses every one of them.
+
+use crate::exit::EXIT_CODES;
+
+/// The end of `codeswarm --help`.
+pub fn overview() -> String {
+    format!("{OVERVIEW}\n\n{EXIT_CODES}")
+}
+
+const OVERVIEW: &str = "\
+Examples:
+  codeswarm run --nodes 4 --prompt \"hello\"                     four agents answer, then end
+  codeswarm launch --nodes 4 --config configs/hpcfund.json     a swarm that stays
+  codeswarm inject <swarm> --nodes 0,2-3 --prompt \"Go on.\"     to some of its nodes
+  codeswarm attach <swarm>                                     see all that it says
+  codeswarm terminate <swarm>";
+
+/// Of `run`.
+pub const RUN: &str = "\
+Examples:
+  codeswarm run --nodes 4 --prompt \"hello\"
+  codeswarm run --nodes 2 --prompt-file task.md --config configs/local-codex.json
+  codeswarm run --agent codex --prompt \"What is in this folder?\"
+  git diff | codeswarm run --prompt-file - --json | jq -r 'select(.type==\"assistant\").content'
+
+Ends with 0 if every turn completed. Ctrl-C ends the swarm and waits for that; once more leaves it alone.";
+
+/// Of `launch`.
+pub const LAUNCH: &str = "\
+Examples:
+  swarm=$(codeswarm launch --nodes 4 --config configs/hpcfund.json)
+  codeswarm launch --nodes 4 --prompt \"You are a distributed agent.\" --wait
+  codeswarm launch --nodes 8 --param time_limit=02:00:00 --param partition=gpu
+
+Prints the swarm's id as soon as its job is submitted (with --wait: when all nodes are up).";
+
+/// Of `list`.
+pub const LIST: &str = "\
+Examples:
+  codeswarm list
+  codeswarm list --json | jq -r '.swarms | keys[]'";
+
+/// Of `status`.
+pub const STATUS: &str = "\
+Examples:
+  codeswarm status <swarm>
+  codeswarm status <swarm> --json | jq '.nodes[] | select(.state==\"lost\")'";
+
+/// Of `inject`.
+pub const INJECT: &str = "\
+Examples:
+  codeswarm inject <swarm> --prompt \"Optimize GEMM tiling.\"
+  codeswarm inject <swarm> --nodes 0,2-4 --prompt-file task.md
+  codeswarm inject <swarm> --nodes 1 --no-wait < task.md
+  codeswarm inject <swarm> --nodes 1 --steer --prompt \"Leave the tests alone.\"
+
+Follows the turns to their end and ends with 0 if all completed. Ctrl-C leaves; the turns go on.";
+
+/// Of `attach`.
+pub const ATTACH: &str = "\
+Examples:
+  codeswarm attach <swarm>                  from now on
+  codeswarm attach <swarm> --since 0        from the beginning
+  codeswarm attach <swarm> --json
+
+Ctrl-C leaves and prints the --since to come back with. Ends by itself when the swarm ends.";
+
+/// Of `interrupt`.
+pub const INTERRUPT: &str = "\
+Examples:
+  codeswarm interrupt <swarm> --nodes 2
+  codeswarm interrupt <swarm> --injection <id> --nodes 2";
+
+/// Of `approve`.
+pub const APPROVE: &str = "\
+Examples:
+  codeswarm approve <swarm> --node 0 --call 7
+  codeswarm approve <swarm> --node 0 --call 7 decline
+
+The question, with its node and call, is shown by inject and attach.";
+
+/// Of `terminate`.
+pub const TERMINATE: &str = "\
+Examples:
+  codeswarm terminate <swarm>
+  codeswarm terminate <swarm> --no-wait";
+
+/// Of `ping`.
+pub const PING: &str = "\
+Examples:
+  codeswarm ping            ends with 75 if no router runs";
+
+/// Of `shutdown`.
+pub const SHUTDOWN: &str = "\
+Examples:
+  codeswarm shutdown        the next command starts a router again, which finds all swarms";
+
+/// Of `completions`.
+pub const COMPLETIONS: &str = "\
+Examples:
+  codeswarm completions bash > ~/.local/share/bash-completion/completions/codeswarm
+  codeswarm completions zsh  > \"${fpath[1]}/_codeswarm\"
+  codeswarm completions fish > ~/.config/fish/completions/codeswarm.fish";
+
+/// Of `router`.
+pub const ROUTER: &str = "\
+Examples:
+  codeswarm router --config configs/local.json < commands.jsonl
+  codeswarm router --config configs/hpcfund.json --daemon";
+
+/// Of `follower`.
+pub const FOLLOWER: &str = "\
+Examples:
+  codeswarm follower --lines ~/workspace/codeswarm/mailbox/outbox
+  codeswarm follower --root ~/workspace/codeswarm --watch poll      what a router starts on a login node";
+
+/// Of `worker`.
+pub const WORKER: &str = "\
+Examples:
+  codeswarm worker                                   in a Slurm job: its place comes from the environment
+  codeswarm worker --root DIR --job-id 7 --node-id 0";
