@@ -147,6 +147,8 @@ pub enum Whom {
     },
     /// All who follow this swarm.
     Swarm(SwarmId),
+    /// The same, but for this one, who is told by an answer.
+    OthersOfSwarm(SwarmId, ClientId),
     /// Everybody.
     Everybody,
 }

@@ -78,7 +78,9 @@ impl Core {
             swarm_id: swarm.swarm_id.clone(),
             request_id: None,
         });
-        context.tell(Whom::Swarm(swarm.swarm_id.clone()), event);
+        // An answer comes whatever else is on its way to the client; news only if there is room.
+        context.tell(Whom::Client(asker.client), event.clone());
+        context.tell(Whom::OthersOfSwarm(swarm.swarm_id.clone(), asker.client), event);
         let injections = match &swarm.system_prompt {
             Some(prompt) => self.accept(asker, &places, prompt, false, context),
             None => Vec::new(),

@@ -38,6 +38,11 @@ impl Outputs {
         self.queues.get(&id).is_some_and(|queue| queue.has_room(pending))
     }
 
+    /// Drops everything collected.
+    pub(super) fn forget(&mut self) {
+        self.pending.clear();
+    }
+
     /// Hands everything collected to the writers.
     pub(super) fn flush(&mut self) {
         for (id, lines) in &mut self.pending {

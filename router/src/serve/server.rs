@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use codeswarm_follower::{Follower, FollowerConfig, FollowerError};
-use codeswarm_protocol::Timestamp;
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, Ticket};
+use codeswarm_protocol::{SwarmId, Timestamp};
 
 use super::client_io::{self, FromClient};
 use super::history::UnderWay;
@@ -161,6 +161,9 @@ pub struct Server {
 /// Tickets of reads for clients; the core's own start at 1.
 const FIRST_READ_TICKET: u64 = 1 << 62;
 
+/// How soon it is tried again to store what could not be stored.
+const STORE_AGAIN: Duration = Duration::from_secs(2);
+
 /// How many inputs are taken together before storing and telling.
 const BATCH: usize = 256;
 
@@ -168,9 +171,18 @@ impl Server {
     /// Opens the state and the mailbox, and takes up what an earlier life left.
     pub fn open(options: Options) -> Result<Self, ServeError> {
         let state = State::open(&options.database)?;
-        let loaded = state.load()?;
         let follower = codeswarm_follower::spawn(options.follower.clone())?;
-        let (provider, provider_events) = LocalProvider::start(&options.follower.root, options.worker_command);
+        let provider = LocalProvider::start(&options.follower.root, options.worker_command.clone());
+        Self::assemble(options, state, follower, provider)
+    }
+
+    fn assemble(
+        options: Options,
+        state: State,
+        follower: Follower,
+        (provider, provider_events): (mpsc::Sender<ProviderCommand>, mpsc::Receiver<ProviderEvent>),
+    ) -> Result<Self, ServeError> {
+        let loaded = state.load()?;
         let (client_sender, from_clients) = mpsc::channel(1024);
         let (door, connections) = mpsc::channel(64);
         // JSON may write a character in six bytes.
@@ -323,7 +335,7 @@ impl Server {
     }
 
     /// Stores what this batch decided, then lets its words out. While the state cannot be written nothing is told but that.
-    async fn finish_batch(&mut self, stop: &watch::Receiver<Stop>) {
+    async fn finish_batch(&mut self, stop: &mut watch::Receiver<Stop>) {
         self.pump_history();
         let durability = self.batch.durability();
         while let Err(error) = self.state.commit(&self.batch, durability) {
@@ -333,9 +345,10 @@ impl Server {
             };
             let event = RouterEvent::new(word, self.now().wall);
             self.outputs.urgent(&self.audience, &event);
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            if *stop.borrow() == Stop::Now {
-                return;
+            let told_to_stop = stop.wait_for(|stop| *stop == Stop::Now);
+            if tokio::time::timeout(STORE_AGAIN, told_to_stop).await.is_ok() {
+                // What is not stored was not promised: nobody hears of it.
+                return self.outputs.forget();
             }
         }
         self.batch = Batch::default();
@@ -446,17 +459,22 @@ impl Server {
                 };
                 self.outputs.node_event(&mut self.audience, event, heard);
             }
-            Whom::Swarm(swarm_id) => {
-                for id in self.audience.hear_swarm(swarm_id, |id| self.outputs.has_room(id)) {
-                    self.tell_client(id, event);
-                }
-            }
+            Whom::Swarm(swarm_id) => self.tell_swarm(swarm_id, None, event),
+            Whom::OthersOfSwarm(swarm_id, asker) => self.tell_swarm(swarm_id, Some(*asker), event),
             Whom::Everybody => {
                 for id in self.audience.ids() {
                     if self.outputs.has_room(id) {
                         self.tell_client(id, event);
                     }
                 }
+            }
+        }
+    }
+
+    fn tell_swarm(&mut self, swarm_id: &SwarmId, but: Option<ClientId>, event: &RouterEvent) {
+        for id in self.audience.hear_swarm(swarm_id, |id| self.outputs.has_room(id)) {
+            if Some(id) != but {
+                self.tell_client(id, event);
             }
         }
     }
@@ -478,3 +496,6 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
