@@ -127,14 +127,19 @@ impl Session {
                     return Err(failure);
                 }
                 let said = answer(&event);
-                if matches!(said, Answer::Part | Answer::Last) {
-                    self.print_answer(&event)?;
-                }
                 if said != Answer::None {
                     answers.push(event);
                 }
-                if matches!(said, Answer::Last | Answer::LastUnprinted) {
-                    return Ok(answers);
+                match said {
+                    Answer::None | Answer::Part => {}
+                    Answer::LastUnprinted => return Ok(answers),
+                    // Not one by one: a connection that breaks in between brings them again.
+                    Answer::Last => {
+                        for answer in &answers {
+                            self.print_answer(answer)?;
+                        }
+                        return Ok(answers);
+                    }
                 }
             }
             fruitless = self.pause(fruitless).await?;
