@@ -109,7 +109,7 @@ pub struct AgentSpec {
     /// Which agent.
     pub kind: AgentKind,
     /// The program that is started, with arguments that stand before the adapter's own (`app-server --listen stdio://`).
-    /// Absent: found on the PATH. For Codex the native binary is better than the npm wrapper.
+    /// Absent: `codex` on the PATH. Where npm put its script there, the native binary beside it is started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
     /// The model; absent: the agent's own default.

@@ -1,6 +1,7 @@
 //! A router as a child process with pipes, the way that OpenClaw runs it.
 
 use std::ops::{Deref, DerefMut};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -44,7 +45,11 @@ impl RouterProcess {
 
     /// `codeswarm router --config FILE` with further arguments.
     pub fn spawn(workspace: &Workspace, arguments: &[&str]) -> Self {
-        let command = workspace.command(&[&["router"], arguments].concat());
+        Self::start(workspace.command(&[&["router"], arguments].concat()))
+    }
+
+    /// The same, spelled out by the caller, who may have changed the environment.
+    pub fn start(command: Command) -> Self {
         let process = JsonProcess::spawn("codeswarm router", command);
         // A request id is remembered across routers, so each process needs its own.
         let name = format!("r{}", process.pid());

@@ -1,9 +1,9 @@
-//! Which program is started: `agent.command`, or the native binary of the Codex that is on the PATH.
+//! Which program is started: `agent.command`, or `codex`.
 //!
 //! `npm install @openai/codex` puts a Node.js script on the PATH, which starts the native binary as its child. That script
 //! costs 40 MB, and killed it leaves the binary behind; so the binary itself is started, where npm has put it:
 //! `@openai/codex-<platform>/vendor/<target>/bin/codex`, beside the script's package or within it. What lies around the
-//! binary there belongs to it.
+//! binary there belongs to it. Any other script is taken as it is.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -16,11 +16,14 @@ pub enum ProgramError {
     /// `agent.command` is there and empty.
     #[error("agent.command is empty: name the program, or leave the key out")]
     Empty,
-    /// Nothing is called `codex`.
+    /// No program has this name.
     #[error(
-        "no codex on the PATH: install it (`npm install -g @openai/codex@0.169.0`), or give its path in agent.command"
+        "no {name} on the PATH: install it (Codex: `npm install -g @openai/codex@0.169.0`), or give its path in agent.command"
     )]
-    NotFound,
+    NotFound {
+        /// The name.
+        name: String,
+    },
     /// The script is there, its binary is not.
     #[error(
         "{} is npm's script, and no native binary for this machine lies in the packages beside it: \
@@ -32,28 +35,43 @@ pub enum ProgramError {
     },
 }
 
+/// Where npm's script is in its package.
+const NPM_SCRIPT: &str = "@openai/codex/bin/codex.js";
+
 /// The program with the arguments that stand before the adapter's own. `path` is the agent's `PATH`.
 pub fn find(command: Option<&[String]>, path: Option<&OsStr>) -> Result<Vec<OsString>, ProgramError> {
-    if let Some(command) = command {
-        if command.first().is_none_or(String::is_empty) {
-            return Err(ProgramError::Empty);
-        }
-        return Ok(command.iter().map(OsString::from).collect());
-    }
-    let found = path
-        .into_iter()
+    let (name, arguments) = match command {
+        None => ("codex", &[][..]),
+        Some(command) => match command.split_first() {
+            Some((name, arguments)) if !name.is_empty() => (name.as_str(), arguments),
+            _ => return Err(ProgramError::Empty),
+        },
+    };
+    // Whether a path leads to a program is seen when it is started.
+    let program = if name.contains('/') {
+        PathBuf::from(name)
+    } else {
+        on_the_path(name, path).ok_or_else(|| ProgramError::NotFound { name: name.to_owned() })?
+    };
+    let mut argv = vec![native(program)?.into_os_string()];
+    argv.extend(arguments.iter().map(OsString::from));
+    Ok(argv)
+}
+
+fn on_the_path(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+    path.into_iter()
         .flat_map(std::env::split_paths)
         .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("codex"))
+        .map(|folder| folder.join(name))
         .find(|file| is_program(file))
-        .ok_or(ProgramError::NotFound)?;
-    let real = found.canonicalize().unwrap_or(found);
-    if !is_script(&real) {
-        return Ok(vec![real.into()]);
+}
+
+/// The binary instead of npm's script; any other program as it is.
+fn native(program: PathBuf) -> Result<PathBuf, ProgramError> {
+    match program.canonicalize() {
+        Ok(script) if script.ends_with(NPM_SCRIPT) => native_beside(&script).ok_or(ProgramError::NoBinary { script }),
+        _ => Ok(program),
     }
-    native_beside(&real)
-        .map(|binary| vec![binary.into()])
-        .ok_or(ProgramError::NoBinary { script: real })
 }
 
 fn is_program(file: &Path) -> bool {
@@ -118,11 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn the_command_of_the_configuration_is_taken_as_it_is() {
-        let command = ["wrapper".to_owned(), "codex".to_owned()];
-        assert_eq!(find(Some(&command), None).unwrap(), ["wrapper", "codex"]);
+    fn the_command_of_the_configuration_keeps_its_arguments() {
+        let command = ["/opt/wrapper".to_owned(), "codex".to_owned()];
+        assert_eq!(find(Some(&command), None).unwrap(), ["/opt/wrapper", "codex"]);
         assert_eq!(find(Some(&[]), None), Err(ProgramError::Empty));
-        assert_eq!(find(None, None), Err(ProgramError::NotFound));
+        assert_eq!(find(Some(&[String::new()]), None), Err(ProgramError::Empty));
+        let missing = |command: Option<&[String]>| find(command, None).unwrap_err().to_string();
+        assert!(missing(None).starts_with("no codex on the PATH"));
+        assert!(missing(Some(&["wrapper".to_owned()])).starts_with("no wrapper on the PATH"));
     }
 
     #[test]
@@ -140,8 +161,23 @@ mod tests {
             let native = package.join(platform_package()).join("vendor/some-target/bin/codex");
             program(&native, "\x7fELF");
             assert_eq!(on_path(&bin).unwrap(), [native.as_os_str()]);
+            // Also where the configuration names the script.
+            for name in ["codex".to_owned(), bin.join("codex").display().to_string()] {
+                let found = find(Some(&[name, "-v".to_owned()]), Some(bin.as_os_str())).unwrap();
+                assert_eq!(found, [native.as_os_str(), OsStr::new("-v")]);
+            }
             fs::remove_dir_all(package.join(platform_package())).unwrap();
         }
+    }
+
+    #[test]
+    fn another_script_is_taken_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        program(&folder.path().join("codex"), "#!/bin/sh\nexec something-else\n");
+        assert_eq!(
+            on_path(folder.path()).unwrap(),
+            [folder.path().join("codex").as_os_str()]
+        );
     }
 
     #[test]
