@@ -82,7 +82,7 @@ pub async fn run(options: Options, endpoint: Endpoint, mode: Mode) -> Result<Exi
     })?;
     let stop = stop_on_signals();
     let limit = options.settings.max_prompt_bytes.saturating_mul(6) + 64 * 1024;
-    let mut relay = Relay::new(tokio::io::stdin(), limit, mode);
+    let mut relay = Relay::new(tokio::io::stdin(), tokio::io::stdout(), limit, mode);
     let mut silent_since = None;
     loop {
         match RouterLock::take(&endpoint.lock) {
