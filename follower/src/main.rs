@@ -15,6 +15,8 @@ struct CommandLine {
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
+        // A log on a full disk must not end the process: it would be complained about with `eprintln!`, which panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
         .init();

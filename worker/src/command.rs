@@ -74,6 +74,8 @@ fn log_to_stderr() {
     // Whoever has set up logs already (the `codeswarm` command may have) keeps them.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A log on a full disk must not end the process: it would be complained about with `eprintln!`, which panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .try_init();

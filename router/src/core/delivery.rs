@@ -246,7 +246,9 @@ impl Core {
                 self.fail_undelivered(&id, "mailbox", error, context);
             }
             // Settled by reading the inbox: the same append again, with `unless_present`.
-            Some(Outgoing::Prompt(_)) => {
+            Some(Outgoing::Prompt(id)) => {
+                let reason = format!("{error}. Whether it is in the inbox is looked into; do not inject it again");
+                self.tell_pending(&id, "mailbox", reason, context);
                 self.timers.insert((context.at.now + SETTLE_AFTER, Timer::Retry(place)));
                 return;
             }
@@ -282,19 +284,27 @@ impl Core {
                 );
                 self.fail_undelivered(injection_id, "timeout", &reason, context);
             }
-            InjectionState::Sent if !injection.told_pending => {
-                injection.told_pending = true;
-                let (place, request_id) = (injection.place.clone(), injection.request_id.clone());
-                let word = RouterWord::InjectPending {
-                    error: "timeout".to_owned(),
-                    reason: format!(
-                        "sent {seconds} s ago and not answered; the inbox will be read to settle it. Do not inject it again"
-                    ),
-                };
-                self.say_of_node(&place, Some((injection_id, request_id.as_ref())), word, context);
+            InjectionState::Sent => {
+                let reason = format!(
+                    "sent {seconds} s ago and not answered; the inbox will be read to settle it. Do not inject it again"
+                );
+                self.tell_pending(injection_id, "timeout", reason, context);
             }
             _ => {}
         }
+    }
+
+    /// Says once that it is not known whether a prompt is in its inbox.
+    fn tell_pending(&mut self, id: &InjectionId, error: &str, reason: String, context: &mut Context<'_>) {
+        let sent = |injection: &&mut Injection| injection.state == InjectionState::Sent && !injection.told_pending;
+        let Some(injection) = self.injections.get_mut(id).filter(sent) else {
+            return;
+        };
+        injection.told_pending = true;
+        let (place, request_id) = (injection.place.clone(), injection.request_id.clone());
+        let error = error.to_owned();
+        let word = RouterWord::InjectPending { error, reason };
+        self.say_of_node(&place, Some((id, request_id.as_ref())), word, context);
     }
 
     /// Ends a prompt that no inbox has, and never will.
