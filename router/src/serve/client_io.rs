@@ -50,9 +50,13 @@ async fn read<R: AsyncRead + Unpin>(
     server: mpsc::Sender<FromClient>,
 ) {
     loop {
-        queue.room().await;
         let line = lines.next().await.unwrap_or(ReadLine::End);
         let last = line == ReadLine::End;
+        // That it sends nothing more is told at once, also of a client that does not read.
+        if let ReadLine::Line(line) = &line {
+            queue.room().await;
+            queue.asked(line.len());
+        }
         if server.send(FromClient::Sent(id, line)).await.is_err() || last {
             return;
         }

@@ -123,4 +123,85 @@ mod tests {
         let ok = ReadLine::Line(Bytes::from_static(b"ok"));
         assert_eq!(found, [ReadLine::TooLong(1_000_000), ok, ReadLine::TooLong(300_000)]);
     }
+
+    /// Hands out bytes in pieces, and now and then nothing for the moment.
+    struct Pieces {
+        bytes: Vec<u8>,
+        at: usize,
+        rng: u64,
+    }
+
+    impl Pieces {
+        fn below(&mut self, limit: usize) -> usize {
+            self.rng = self
+                .rng
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.rng >> 33).unwrap() % limit
+        }
+    }
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+            buffer: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            if self.below(3) == 0 {
+                context.waker().wake_by_ref();
+                return std::task::Poll::Pending;
+            }
+            let most = 1 + self.below(30);
+            let end = (self.at + most.min(buffer.remaining())).min(self.bytes.len());
+            buffer.put_slice(&self.bytes[self.at..end]);
+            self.at = end;
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What has to come of an input, said in the simplest way.
+    fn expected(input: &[u8], limit: usize) -> Vec<ReadLine> {
+        let mut lines: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
+        let last = lines.pop().unwrap();
+        if !last.iter().all(u8::is_ascii_whitespace) || last.len() > limit {
+            lines.push(last);
+        }
+        let line = |line: &[u8]| match line.len() > limit {
+            true => ReadLine::TooLong(line.len() as u64),
+            false => ReadLine::Line(Bytes::copy_from_slice(line)),
+        };
+        lines.into_iter().map(line).collect()
+    }
+
+    #[tokio::test]
+    async fn p12_any_input_in_any_pieces_is_the_same_lines_though_the_reading_is_cancelled_again_and_again() {
+        for seed in 0..2000 {
+            let mut pieces = Pieces {
+                bytes: Vec::new(),
+                at: 0,
+                rng: seed,
+            };
+            for _ in 0..pieces.below(300) {
+                let byte = [b'\n', b'a', b' ', 0xff, b'"'][pieces.below(5).min(pieces.below(9))];
+                pieces.bytes.push(byte);
+            }
+            let limit = 1 + pieces.below(20);
+            let expected = expected(&pieces.bytes, limit);
+            let mut reader = LineReader::new(pieces, limit);
+            let mut found = Vec::new();
+            loop {
+                // Whenever nothing is there for the moment, the reading is given up and begun anew.
+                let line = tokio::select! {
+                    biased;
+                    line = reader.next() => line.unwrap(),
+                    () = std::future::ready(()) => continue,
+                };
+                match line {
+                    ReadLine::End => break,
+                    line => found.push(line),
+                }
+            }
+            assert_eq!(found, expected, "seed {seed}, limit {limit}");
+        }
+    }
 }

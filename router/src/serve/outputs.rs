@@ -38,6 +38,13 @@ impl Outputs {
         self.queues.get(&id).is_some_and(|queue| queue.has_room(pending))
     }
 
+    /// A command of so many bytes was looked at.
+    pub(super) fn answered(&self, id: ClientId, bytes: usize) {
+        if let Some(queue) = self.queues.get(&id) {
+            queue.answered(bytes);
+        }
+    }
+
     /// Drops everything collected.
     pub(super) fn forget(&mut self) {
         self.pending.clear();

@@ -1,5 +1,5 @@
-//! What is on its way to one client. It has a soft limit: beyond it no event is put in, and the client's reader waits
-//! before it takes another command, so the answers that may still come in are few.
+//! What is on its way to one client, and from it. There is a soft limit: beyond it no event is put in, and the client's
+//! reader waits before it hands over another command, so the answers that may still come in are few.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,18 @@ const SOFT_LIMIT: usize = 1024 * 1024;
 /// Below this many bytes it has room again.
 const ROOM_AGAIN: usize = 256 * 1024;
 
+/// So many bytes of commands may wait for the server, and one more line.
+const ASKED_LIMIT: usize = 4 * 1024 * 1024;
+
+/// What a short command counts as, since its answer may be long.
+const SHORT: usize = 64 * 1024;
+
 #[derive(Debug, Default)]
 struct Waiting {
     lines: VecDeque<Bytes>,
     bytes: usize,
+    /// Bytes of commands that the server has not looked at.
+    asked: usize,
     closed: bool,
     /// A failure was among the lines.
     failed: bool,
@@ -109,16 +117,40 @@ impl ClientQueue {
         tell
     }
 
-    /// Waits until there is room.
+    /// A command of so many bytes is handed to the server.
+    pub(super) fn asked(&self, bytes: usize) {
+        self.with(|waiting| waiting.asked += bytes.max(SHORT));
+    }
+
+    /// The server has looked at it.
+    pub(super) fn answered(&self, bytes: usize) {
+        self.with(|waiting| waiting.asked = waiting.asked.saturating_sub(bytes.max(SHORT)));
+        self.drained.notify_waiters();
+    }
+
+    /// Waits until there is room, for events and for another command.
     pub(super) async fn room(&self) {
+        self.until(|waiting| waiting.closed || (waiting.bytes < SOFT_LIMIT && waiting.asked < ASKED_LIMIT))
+            .await;
+    }
+
+    /// Waits until nothing more will be put in.
+    pub(super) async fn closed(&self) {
+        self.until(|waiting| waiting.closed).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Waiting) -> bool) {
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            if self.with(|waiting| waiting.closed || waiting.bytes < SOFT_LIMIT) {
+            if self.with(|waiting| holds(waiting)) {
                 return;
             }
             drained.await;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,10 @@ impl Server {
             FromClient::Sent(id, ReadLine::TooLong(length)) => {
                 self.reject(id, None, too_long(length, self.line_limit));
             }
-            FromClient::Sent(id, ReadLine::Line(line)) => self.line(id, &line),
+            FromClient::Sent(id, ReadLine::Line(line)) => {
+                self.line(id, &line);
+                self.outputs.answered(id, line.len());
+            }
         }
     }
 

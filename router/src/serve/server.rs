@@ -161,6 +161,9 @@ pub struct Server {
 /// Tickets of reads for clients; the core's own start at 1.
 const FIRST_READ_TICKET: u64 = 1 << 62;
 
+/// How long a daemon's program may take to read its last lines; then the daemon leaves all the same.
+const LAST_LINES: Duration = Duration::from_millis(1500);
+
 /// How soon it is tried again to store what could not be stored.
 const STORE_AGAIN: Duration = Duration::from_secs(2);
 
@@ -368,17 +371,24 @@ impl Server {
         self.audience.join(id);
         self.outputs.join(id, queue.clone());
         let sender = self.client_sender.clone();
-        let failed = queue.clone();
-        let writer = client_io::start(id, source, sink, queue, self.line_limit, sender);
+        let written = queue.clone();
+        let mut writer = client_io::start(id, source, sink, queue, self.line_limit, sender);
         if let (Some(client), Some(pipes)) = (self.audience.client(id), &pipes) {
             client.waits_for_nothing = pipes.daemon;
         }
         self.client_tasks.spawn(async move {
-            let _ = writer.await;
+            if pipes.as_ref().is_some_and(|pipes| pipes.daemon) {
+                written.closed().await;
+                if tokio::time::timeout(LAST_LINES, &mut writer).await.is_err() {
+                    tracing::warn!("the last lines were not read in time");
+                    writer.abort();
+                }
+            } else {
+                let _ = writer.await;
+            }
             if let Some(pipes) = pipes {
-                let _ = pipes.end.send(ClientEnd {
-                    failed: failed.has_failed(),
-                });
+                let failed = written.has_failed();
+                let _ = pipes.end.send(ClientEnd { failed });
             }
         });
     }

@@ -7,7 +7,7 @@ use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
 use codeswarm_protocol::record::{Word, WorkerRecord};
 use codeswarm_protocol::{Epoch, JobId, NodeId, Place, Seq};
 use serde_json::{Value, json};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncWriteExt, DuplexStream};
 
 use super::*;
 use crate::serve::{LineReader, ReadLine};
@@ -329,4 +329,27 @@ async fn p8_an_answer_comes_however_much_is_on_its_way_to_its_client() {
     desk.commit().await;
     let events = ear.until("swarm_launched").await;
     assert_eq!(events.last().unwrap()["request_id"], "launch");
+}
+
+#[tokio::test]
+async fn p8_a_daemon_whose_program_does_not_read_leaves_all_the_same() {
+    let desk = Desk::new();
+    let Desk {
+        server, stop, stopped, ..
+    } = desk;
+    let door = server.door();
+    let running = tokio::spawn(server.run(stopped));
+    let (ours, theirs) = tokio::io::duplex(64);
+    let (source, sink) = tokio::io::split(theirs);
+    let (told, end) = oneshot::channel();
+    door.enter_pipes(source, sink, true, told).await.unwrap();
+    let (_not_read, mut commands) = tokio::io::split(ours);
+    for _ in 0..100 {
+        commands.write_all(b"{\"command\":\"ping\"}\n").await.unwrap();
+    }
+    commands.shutdown().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), end).await;
+    assert_eq!(ended.unwrap().unwrap(), ClientEnd { failed: false });
+    stop.send_replace(Stop::Now);
+    running.await.unwrap().unwrap();
 }
