@@ -16,6 +16,7 @@ pub mod processes;
 pub mod requires;
 pub mod router;
 pub mod schema;
+pub mod small_disk;
 pub mod stream;
 pub mod workspace;
 

@@ -5,11 +5,14 @@
 //! ```
 //!
 //! Where the thing is missing the test is left out, which is said on standard error past the test runner's capture, and
-//! listed by `tests/left_out.rs`. With `CODESWARM_TESTS=all`, as `tests/run` sets it, it fails instead.
+//! listed by `tests/left_out.rs`. With `CODESWARM_TESTS=all`, as `tests/run` sets it, it fails instead, unless what is
+//! missing is a privilege.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+use crate::small_disk::SmallDisk;
 
 /// The native program of Codex, from `CODESWARM_TEST_CODEX`.
 pub fn codex() -> Option<PathBuf> {
@@ -24,6 +27,11 @@ pub fn node() -> Option<PathBuf> {
 /// Python 3, from the PATH.
 pub fn python() -> Option<PathBuf> {
     Requirement::Python.meet()
+}
+
+/// The right to mount a small filesystem; returns whether it is there.
+pub fn small_disk() -> Option<PathBuf> {
+    Requirement::SmallDisk.meet()
 }
 
 /// The `codeswarm` program under test: `CODESWARM_BIN`, else the one that Cargo has put beside the tests.
@@ -57,11 +65,13 @@ pub enum Requirement {
     Node,
     /// Python 3.
     Python,
+    /// The right to mount a small filesystem.
+    SmallDisk,
 }
 
 impl Requirement {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Codex, Self::Node, Self::Python];
+    pub const ALL: [Self; 4] = [Self::Codex, Self::Node, Self::Python, Self::SmallDisk];
 
     /// The function of this module that a test calls for it.
     pub fn function(self) -> &'static str {
@@ -69,6 +79,7 @@ impl Requirement {
             Self::Codex => "codex",
             Self::Node => "node",
             Self::Python => "python",
+            Self::SmallDisk => "small_disk",
         }
     }
 
@@ -80,6 +91,7 @@ impl Requirement {
             }
             Self::Node => "Node.js: run `tests/run`, which installs it, or put `node` on the PATH",
             Self::Python => "Python 3: run `tests/run`, which installs it, or put `python3` on the PATH",
+            Self::SmallDisk => "the right to mount a small tmpfs: run as root, in a container with CAP_SYS_ADMIN",
         }
     }
 
@@ -89,14 +101,20 @@ impl Requirement {
             Self::Codex => std::env::var_os("CODESWARM_TEST_CODEX").map(PathBuf::from),
             Self::Node => on_the_path("node"),
             Self::Python => on_the_path("python3"),
+            Self::SmallDisk => SmallDisk::is_possible().then(|| PathBuf::from("/")),
         }
+    }
+
+    /// Whether it can be missing although everything is required: a right that only an administrator can give.
+    pub fn is_a_privilege(self) -> bool {
+        self == Self::SmallDisk
     }
 
     fn meet(self) -> Option<PathBuf> {
         let found = self.find();
         if found.is_none() {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            if everything_is_required() {
+            if everything_is_required() && !self.is_a_privilege() {
                 panic!("CODESWARM_TESTS=all, and {test} needs {}", self.how());
             }
             // Written directly: what a passing test prints with `eprintln!` is not shown.

@@ -69,6 +69,7 @@ fn an_interrupt_of_a_waiting_prompt_keeps_it_from_starting() {
 fn an_interrupt_that_comes_for_nothing_changes_nothing() {
     let workspace = Workspace::echo();
     let mut router = RouterProcess::daemon(&workspace);
+    router.follow_all();
     let swarm = router.launch_ready(1);
     let over = router.inject(&swarm, 0, "over");
     router.event_of(&over, "usage");

@@ -204,7 +204,7 @@ fn three_routers_started_at_once_are_one() {
     routers[0].terminate(&swarm);
     // Whoever serves leaves first: the next one takes its place, and then the last one.
     for left in (0..3).rev() {
-        let serving = routers.iter_mut().position(|router| is_router(router)).unwrap();
+        let serving = routers.iter_mut().position(is_router).unwrap();
         let mut leaving = routers.remove(serving);
         assert!(leaving.leave() < LEAVES_WITHIN);
         assert_flat_events(&leaving.lines());
