@@ -147,6 +147,7 @@ impl Core {
     ) -> Result<(), Rejection> {
         self.check_prompt("content", &inject.content)?;
         let places = self.target_places(&inject.target)?;
+        self.texts.check_room(&inject.content)?;
         let injections = self.accept(asker, &places, &inject.content, inject.steer, context);
         self.remember(
             asker,

@@ -73,6 +73,7 @@ impl Core {
             self.timers
                 .insert((injection.deadline, Timer::Delivery(injection_id.clone())));
             context.save(Change::Injection(injection.clone()));
+            self.texts.add(prompt_number, content.len());
             self.injections.insert(injection_id.clone(), injection);
             context.effects.push(Effect::Follow {
                 client: asker.client,
@@ -106,6 +107,10 @@ impl Core {
             injection.deadline = context.at.now + self.settings.inject_timeout.saturating_sub(waited);
             self.timers
                 .insert((injection.deadline, Timer::Delivery(injection.injection_id.clone())));
+            let bytes = injection.content.as_deref().map_or(0, str::len);
+            self.texts.add(injection.prompt_number, bytes);
+        } else {
+            injection.content = None;
         }
         self.injections.insert(injection.injection_id.clone(), injection);
     }
@@ -212,7 +217,7 @@ impl Core {
         let Some((id, injection)) = self.injections.get_key_value(injection_id) else {
             return;
         };
-        if injection.state != InjectionState::Sent {
+        if injection.state != InjectionState::Sent || injection.place != *place {
             return;
         }
         let (id, request_id) = (id.clone(), injection.request_id.clone());
@@ -220,6 +225,7 @@ impl Core {
             self.timers.remove(&(injection.deadline, Timer::Delivery(id.clone())));
             injection.content = None;
             injection.state = InjectionState::Delivered;
+            self.texts.remove(injection.prompt_number);
         }
         context.save(Change::InjectionState(id.clone(), InjectionState::Delivered));
         self.say_of_node(
@@ -342,6 +348,9 @@ impl Core {
             return;
         };
         self.timers.remove(&(injection.deadline, Timer::Delivery(id.clone())));
+        if injection.state <= InjectionState::Sent {
+            self.texts.remove(injection.prompt_number);
+        }
         if let Some(node) = self.nodes.get_mut(&injection.place) {
             node.open = node.open.saturating_sub(1);
             node.current.take_if(|current| current == id);

@@ -33,6 +33,7 @@ impl Core {
         }
         if let Some(prompt) = &launch.system_prompt {
             self.check_prompt("system_prompt", prompt)?;
+            self.texts.check_room(prompt)?;
         }
         if launch.provider_params.as_ref().is_some_and(|params| !params.is_empty()) {
             return Err(Rejection::field(

@@ -12,6 +12,7 @@ mod model;
 mod records;
 mod status;
 mod terminate;
+mod texts;
 
 pub use answer::refusal;
 pub use effect::{Change, Effect, Input, KnownRequest, Names, ProviderCommand, ProviderEvent, Whom, WorkerToRun};
@@ -65,6 +66,7 @@ pub struct Core {
     nodes: BTreeMap<Place, Node>,
     /// Only those that have not ended.
     injections: HashMap<InjectionId, Injection>,
+    texts: texts::Texts,
     tickets: HashMap<Ticket, Awaited>,
     last_ticket: u64,
     /// Swarms whose mailbox files are still being made.
@@ -111,6 +113,7 @@ impl Core {
             jobs: HashMap::new(),
             nodes: BTreeMap::new(),
             injections: HashMap::new(),
+            texts: texts::Texts::limited_to(texts::MAX_WAITING_BYTES),
             tickets: HashMap::new(),
             last_ticket: 0,
             preparing: BTreeSet::new(),

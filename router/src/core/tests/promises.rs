@@ -9,7 +9,7 @@ use codeswarm_protocol::{Epoch, InjectionId, Place, Position, Seq, SwarmId};
 use super::mailbox::{Mailbox, injection_of};
 use super::store::Store;
 use super::tally::Tally;
-use crate::core::{Change, Core, Effect, InjectionState, Whom};
+use crate::core::{Change, Core, Effect, Injection, InjectionState, Whom};
 
 /// Everything that clients were told, over all lives of the router.
 #[derive(Default)]
@@ -115,6 +115,18 @@ impl Seen {
 
     /// After each step of the core.
     pub fn core(&mut self, core: &Core) {
+        let waits = |injection: &&Injection| injection.state <= InjectionState::Sent;
+        let waiting: BTreeMap<u64, usize> = core
+            .injections
+            .values()
+            .filter(waits)
+            .map(|injection| (injection.prompt_number, injection.content.as_ref().unwrap().len()))
+            .collect();
+        assert_eq!(
+            core.texts.bytes(),
+            waiting.values().sum::<usize>(),
+            "the texts that wait are miscounted"
+        );
         for (place, node) in &core.nodes {
             let open = core
                 .injections

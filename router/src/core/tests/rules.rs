@@ -5,11 +5,12 @@ use codeswarm_protocol::event::{NodeState, RouterEvent, RouterWord, SwarmState};
 use codeswarm_protocol::frame::{Downward, Ticket};
 use codeswarm_protocol::record::{Word, WorkerRecord};
 use codeswarm_protocol::turn::TurnStatus;
-use codeswarm_protocol::{Epoch, InjectionId, NodeId, Place, Seq, Timestamp};
+use codeswarm_protocol::{Epoch, InjectionId, NodeId, Place, RejectionCode, Seq, Timestamp};
 use serde_json::json;
 
 use std::time::Duration;
 
+use super::super::texts::Texts;
 use super::world::{CountedNames, settings};
 use crate::core::{
     Change, ClientId, Context, Core, Effect, Injection, InjectionState, Input, Moment, Node, Passage, ProviderCommand,
@@ -471,4 +472,37 @@ fn long_prompts_are_not_all_in_memory_at_once_and_all_arrive() {
     }
     assert_eq!(arrived, 8);
     assert!((4..8).contains(&most), "{most} at once");
+}
+
+#[test]
+fn p8_p12_more_text_than_may_wait_is_refused_until_some_is_delivered() {
+    let mut alone = Alone::new(settings());
+    alone.core.texts = Texts::limited_to(100);
+    let place = alone.launch(2);
+    let inject = |length: usize| json!({"command": "inject", "job_id": place.job_id, "nodes": "all", "content": "x".repeat(length)});
+    let first = alone.command(inject(900));
+    assert_eq!(accepted(&first).len(), 2, "one finds room whatever its length");
+    let refused = alone.command(inject(1));
+    assert!(matches!(
+        told(&refused)[..],
+        [RouterEvent {
+            word: RouterWord::CommandRejected {
+                code: RejectionCode::Overloaded,
+                ..
+            },
+            ..
+        }]
+    ));
+    for down in down(&first) {
+        assert_eq!(
+            accepted(&alone.command(inject(1))).len(),
+            0,
+            "the text is shared, and still waits"
+        );
+        if let Downward::Append { ticket, .. } = down {
+            alone.step(Input::Appended { ticket, offset: 0 });
+        }
+    }
+    assert_eq!(accepted(&alone.command(inject(90))).len(), 2);
+    assert_eq!(accepted(&alone.command(inject(20))).len(), 0);
 }
