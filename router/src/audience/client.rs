@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use codeswarm_protocol::command::Spelling;
-use codeswarm_protocol::{InjectionId, Place, Position, RequestId, SwarmId};
+use codeswarm_protocol::{InjectionId, Place, Position, RequestId, Seq, SwarmId};
 
 use super::{Behind, Heard, NodeNow, Read};
 
@@ -19,6 +19,8 @@ pub enum Ending {
     BeforeUsage,
     /// The end.
     Yes,
+    /// It belongs to none: nothing more comes of its node.
+    OfNode,
 }
 
 /// One client.
@@ -38,6 +40,8 @@ pub struct Client {
     pub own: HashMap<InjectionId, Place>,
     /// Of these, the ones whose end it has not heard.
     pub open: HashSet<InjectionId>,
+    /// Of these, the ones whose turn is over and whose usage comes next, with the turn's last record.
+    usage_due: BTreeMap<Place, (InjectionId, Seq)>,
     ended: VecDeque<InjectionId>,
     /// Nodes of which it lacks something.
     pub behind: BTreeMap<Place, Behind>,
@@ -93,10 +97,34 @@ impl Client {
 
     /// The client was handed this event.
     pub fn heard(&mut self, event: &Heard<'_>) {
-        if event.ending != Ending::Yes {
-            return;
+        let Some(id) = event.injection_id else { return };
+        match event.ending {
+            Ending::BeforeUsage => {
+                if let Some(id) = self.open.get(id) {
+                    self.usage_due
+                        .insert(event.place.clone(), (id.clone(), event.position.seq));
+                }
+            }
+            Ending::Yes => self.has_ended(id),
+            Ending::No | Ending::OfNode => {}
         }
-        if let Some(id) = event.injection_id.and_then(|id| self.open.take(id)) {
+    }
+
+    /// A node's stream has come to this event, whether the client wants it or not. A worker that dies between the end of a
+    /// turn and its usage never says the latter: nobody waits for it once anything else follows.
+    pub(super) fn passes(&mut self, event: &Heard<'_>) {
+        if let Some((id, seq)) = self.usage_due.get(event.place)
+            && (event.position.seq > *seq || event.ending == Ending::OfNode)
+            && event.injection_id != Some(id.as_str())
+        {
+            let id = id.clone();
+            self.has_ended(id.as_str());
+        }
+    }
+
+    fn has_ended(&mut self, id: &str) {
+        self.usage_due.retain(|_, (due, _)| due.as_str() != id);
+        if let Some(id) = self.open.take(id) {
             self.ended.push_back(id);
             if self.ended.len() > MAX_ENDED
                 && let Some(oldest) = self.ended.pop_front()
@@ -104,6 +132,16 @@ impl Client {
                 self.own.remove(&oldest);
             }
         }
+    }
+
+    /// The past of this node cannot be read, so the ends of these, which nobody waits for, will not be heard.
+    pub fn cannot_hear(&mut self, place: &Place, is_open: impl Fn(&InjectionId) -> bool) -> bool {
+        let lost = |id: &&InjectionId| self.own.get(*id) == Some(place) && !is_open(id);
+        let lost: Vec<InjectionId> = self.open.iter().filter(lost).cloned().collect();
+        for id in &lost {
+            self.has_ended(id.as_str());
+        }
+        !lost.is_empty()
     }
 
     pub(super) fn fall_behind(&mut self, place: &Place, swarm_id: Option<&SwarmId>, before: Position) {
@@ -181,6 +219,12 @@ impl Client {
 
     /// A part was read back up to this place, and up to this byte of the outbox; at the stream's end the client is live again.
     pub fn has_read(&mut self, place: &Place, up_to: Position, next: u64, at_the_end: bool) {
+        if let Some((id, seq)) = self.usage_due.get(place)
+            && up_to.seq > *seq
+        {
+            let id = id.clone();
+            self.has_ended(id.as_str());
+        }
         if at_the_end {
             self.is_live_at(place);
         } else if let Some(behind) = self.behind.get_mut(place) {

@@ -92,7 +92,11 @@ impl Audience {
     pub fn hear(&mut self, event: Heard<'_>, has_room: impl Fn(ClientId) -> bool) -> Vec<ClientId> {
         let mut hearers = Vec::new();
         for (id, client) in &mut self.clients {
-            if client.behind.contains_key(event.place) || !client.wants(&event) {
+            if client.behind.contains_key(event.place) {
+                continue;
+            }
+            client.passes(&event);
+            if !client.wants(&event) {
                 continue;
             }
             if has_room(*id) {

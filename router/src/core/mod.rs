@@ -219,6 +219,11 @@ impl Core {
         self.nodes.get(place)
     }
 
+    /// Whether an injection has not ended.
+    pub fn is_open(&self, id: &InjectionId) -> bool {
+        self.injections.contains_key(id)
+    }
+
     /// The request that caused an injection that is open, or ended not long ago.
     pub fn request_of(&self, place: &Place, injection: &str) -> Option<&RequestId> {
         let id = InjectionId::new(injection).ok()?;

@@ -141,6 +141,9 @@ impl Server {
         };
         if let Some(error) = error {
             client.is_live_at(&place);
+            if client.cannot_hear(&place, |id| self.core.is_open(id)) {
+                self.outputs.note_failure(id);
+            }
             let message =
                 format!("node {place}: its earlier records could not be read, so they are missing here: {error}");
             let event = RouterEvent::new(RouterWord::RouterTrouble { message }, self.now().wall);

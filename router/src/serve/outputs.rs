@@ -45,6 +45,13 @@ impl Outputs {
         }
     }
 
+    /// Something that the client asked for went wrong.
+    pub(super) fn note_failure(&self, id: ClientId) {
+        if let Some(queue) = self.queues.get(&id) {
+            queue.note_failure();
+        }
+    }
+
     /// Drops everything collected.
     pub(super) fn forget(&mut self) {
         self.pending.clear();
@@ -81,10 +88,8 @@ impl Outputs {
         head: &RecordHead<'_>,
         added: Added<'_>,
     ) {
-        if tells_of_failure(&head.kind, line)
-            && let Some(queue) = self.queues.get(&id)
-        {
-            queue.note_failure();
+        if tells_of_failure(&head.kind, line) {
+            self.note_failure(id);
         }
         let out = self.pending.entry(id).or_default();
         let before = out.len();
@@ -125,6 +130,7 @@ pub(super) fn before(position: Position) -> Position {
 pub(super) fn ending_of(word: &RouterWord) -> Ending {
     match word {
         RouterWord::InjectFailed { .. } | RouterWord::TurnComplete { .. } => Ending::Yes,
+        RouterWord::NodeLost { .. } => Ending::OfNode,
         _ => Ending::No,
     }
 }

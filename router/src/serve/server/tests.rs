@@ -353,3 +353,116 @@ async fn p8_a_daemon_whose_program_does_not_read_leaves_all_the_same() {
     stop.send_replace(Stop::Now);
     running.await.unwrap().unwrap();
 }
+
+async fn acknowledged(desk: &mut Desk, ear: &mut Ear) -> String {
+    desk.commit().await;
+    let events = ear.until("inject_ack").await;
+    events.last().unwrap()["injection_id"].as_str().unwrap().to_owned()
+}
+
+/// A batch of one prompt: its client asks for nothing more.
+async fn batch(desk: &mut Desk) -> (Place, Ear, String) {
+    let launcher = desk.client(1 << 20);
+    let place = desk.swarm(&launcher).await;
+    desk.commit().await;
+    let mut ear = desk.client(1 << 20);
+    desk.says(
+        &ear,
+        json!({"command": "inject", "job_id": place.job_id, "nodes": "all", "content": "x"}),
+    );
+    desk.server.client_said(FromClient::Sent(ear.id, ReadLine::End));
+    let id = acknowledged(desk, &mut ear).await;
+    (place, ear, id)
+}
+
+fn line(place: &Place, offset: u64, record: Value) -> Upward {
+    let mut record = record;
+    record["epoch"] = json!(1);
+    record["timestamp"] = json!("2026-01-01T00:00:00.000Z");
+    (record["job_id"], record["node_id"]) = (json!(place.job_id), json!(place.node_id));
+    Upward::Chunk {
+        place: place.clone(),
+        offset,
+        data: Bytes::from(format!("{record}\n")),
+    }
+}
+
+#[tokio::test]
+async fn a_batch_does_not_wait_for_the_usage_of_a_worker_that_died() {
+    for restarted in [true, false] {
+        let mut desk = Desk::new();
+        let (place, mut ear, id) = batch(&mut desk).await;
+        let usage = json!({"total_tokens": 1, "input_tokens": 1, "cached_input_tokens": 0, "output_tokens": 0,
+            "reasoning_output_tokens": 0});
+        let complete = json!({"type": "turn_complete", "status": "completed", "duration_ms": 1, "usage": usage, "seq": 1,
+            "injection_id": id});
+        desk.server.follower_said(line(&place, 0, complete));
+        desk.commit().await;
+        assert!(desk.server.audience.client(ear.id).is_some(), "its usage comes next");
+        if restarted {
+            let start = json!({"type": "worker_start", "v": 1, "version": "0", "host": "h", "pid": 1, "agent": "echo",
+                "seq": 2});
+            desk.server.follower_said(line(&place, 900, start));
+        } else {
+            let lost = ProviderEvent::WorkerLost {
+                place: place.clone(),
+                reason: "killed".to_owned(),
+            };
+            desk.server.input(Input::Provider(lost));
+            for down in desk.asked().await {
+                if let Downward::Read { ticket, .. } = down {
+                    let next = desk.server.core.stream_end(&place).1;
+                    desk.server.follower_said(Upward::Part {
+                        ticket,
+                        offset: next,
+                        next,
+                        done: true,
+                        error: None,
+                        data: Bytes::new(),
+                    });
+                }
+            }
+        }
+        desk.commit().await;
+        assert!(desk.server.audience.client(ear.id).is_none());
+        assert_eq!(count(&ear.rest().await, "turn_complete"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_does_not_wait_for_an_end_that_cannot_be_read() {
+    let mut desk = Desk::new();
+    let (place, _ear, id) = batch(&mut desk).await;
+    let complete =
+        json!({"type": "turn_complete", "status": "completed", "duration_ms": 1, "seq": 1, "injection_id": id});
+    // Another client asks again for what is over, and its file cannot be read.
+    let repeat =
+        json!({"command": "inject", "request_id": "r", "job_id": place.job_id, "nodes": "all", "content": "y"});
+    let mut launcher = desk.client(1 << 20);
+    desk.says(&launcher, repeat.clone());
+    desk.server.follower_said(line(&place, 0, complete));
+    desk.commit().await;
+    let second = acknowledged(&mut desk, &mut launcher).await;
+    let complete =
+        json!({"type": "turn_complete", "status": "completed", "duration_ms": 1, "seq": 2, "injection_id": second});
+    desk.server.follower_said(line(&place, 900, complete));
+    desk.commit().await;
+    let mut ear = desk.client(1 << 20);
+    desk.says(&ear, repeat);
+    desk.server.client_said(FromClient::Sent(ear.id, ReadLine::End));
+    for down in desk.asked().await {
+        if let Downward::Read { ticket, .. } = down {
+            desk.server.follower_said(Upward::Part {
+                ticket,
+                offset: 0,
+                next: 0,
+                done: false,
+                error: Some("stale handle".to_owned()),
+                data: Bytes::new(),
+            });
+        }
+    }
+    desk.commit().await;
+    assert_eq!(count(&ear.rest().await, "router_trouble"), 1);
+    assert!(desk.server.audience.client(ear.id).is_none());
+}
