@@ -98,15 +98,6 @@ impl CodexSwarm {
         self.workspace.node_dir(&self.swarm.job_id, 0)
     }
 
-    /// Waits for a file in node 0's working directory and for something in it.
-    pub fn wait_for_file(&self, name: &str) -> String {
-        let file = self.work().join(name);
-        wait_until(name, || match std::fs::read_to_string(&file) {
-            Ok(text) if text.ends_with('\n') => Ok(text.trim_end().to_owned()),
-            state => Err(format!("{}: {state:?}", file.display())),
-        })
-    }
-
     /// The Codex of the only node.
     pub fn agent(&self) -> Process {
         self.only("app-server --listen")
