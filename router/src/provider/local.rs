@@ -155,8 +155,11 @@ impl LocalProvider {
     }
 }
 
-/// Written once for a job; a later life of the router finds it there.
+/// Written once for a job; a later life of the router finds it there, and needs no space on the disk for going on.
 fn write_launch_file(file: &Path, spec: &LaunchSpec) -> std::io::Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
     if let Some(folder) = file.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
@@ -170,4 +173,30 @@ fn write_launch_file(file: &Path, spec: &LaunchSpec) -> std::io::Result<()> {
     out.write_all(&serde_json::to_vec_pretty(spec)?)?;
     out.sync_all()?;
     std::fs::rename(&unfinished, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p9_the_launch_file_of_an_earlier_life_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runs/job/launch.json");
+        let spec = LaunchSpec {
+            version: "0".to_owned(),
+            swarm_id: None,
+            job_id: None,
+            node_count: 1,
+            agent: Default::default(),
+            worker: Default::default(),
+            agents_md_content: None,
+        };
+        write_launch_file(&file, &spec).unwrap();
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(serde_json::from_str::<LaunchSpec>(&written).unwrap(), spec);
+        let later = LaunchSpec { node_count: 2, ..spec };
+        write_launch_file(&file, &later).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -52,6 +53,32 @@ enum End {
     Crashed(String),
 }
 
+/// How often a worker did not stay up, and how long it is left alone before it is started again.
+#[derive(Debug, Default)]
+struct Restarts {
+    crashes: u32,
+    held: u32,
+}
+
+impl Restarts {
+    /// The pause after a crash of a worker that ran so long; `None`: it is given up.
+    fn after_crash(&mut self, ran: Duration) -> Option<Duration> {
+        self.crashes = if ran > RAN_WELL { 1 } else { self.crashes + 1 };
+        self.held = 0;
+        (self.crashes <= MAX_CRASHES).then(|| pause(self.crashes))
+    }
+
+    /// The pause while another worker has the outbox.
+    fn after_held(&mut self) -> Duration {
+        self.held += 1;
+        pause(self.held)
+    }
+}
+
+fn pause(times: u32) -> Duration {
+    Duration::from_millis(250 << times.min(6))
+}
+
 impl Supervisor {
     /// Runs until the worker has ended for good; says how.
     pub(super) async fn run(mut self) {
@@ -61,7 +88,7 @@ impl Supervisor {
     }
 
     async fn supervise(&mut self) -> ProviderEvent {
-        let mut crashes = 0;
+        let mut restarts = Restarts::default();
         loop {
             let began = Instant::now();
             let known = *self.known.borrow_and_update();
@@ -71,27 +98,29 @@ impl Supervisor {
                 _ => self.spawn_and_wait().await,
             };
             let place = self.place.clone();
-            let reason = match end {
+            let (reason, pause) = match end {
                 End::Ended => return ProviderEvent::WorkerEnded { place },
                 End::Hopeless(reason) => return ProviderEvent::WorkerLost { place, reason },
-                End::Held => "another worker has this node's outbox".to_owned(),
-                End::Crashed(reason) => reason,
+                // It lives, and says in its outbox which process it is: then it is found.
+                End::Held => (
+                    "another worker has this node's outbox".to_owned(),
+                    Some(restarts.after_held()),
+                ),
+                End::Crashed(reason) => (reason, restarts.after_crash(began.elapsed())),
             };
             if self.terminate.borrow().is_some() {
                 return ProviderEvent::WorkerLost { place, reason };
             }
-            crashes = if began.elapsed() > RAN_WELL { 1 } else { crashes + 1 };
-            if crashes > MAX_CRASHES {
+            let Some(pause) = pause else {
                 let reason = format!("{reason}; given up after {MAX_CRASHES} starts in a row");
                 return ProviderEvent::WorkerLost { place, reason };
-            }
+            };
             let restarting = ProviderEvent::WorkerRestarting { place, reason };
             if self.events.send(restarting).await.is_err() {
                 return ProviderEvent::WorkerEnded {
                     place: self.place.clone(),
                 };
             }
-            let pause = Duration::from_millis(250 << crashes.min(6));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = self.terminate.changed() => {}
@@ -110,7 +139,12 @@ impl Supervisor {
         let mut child = match self.spawn() {
             Ok(child) => child,
             Err(error) => {
-                return End::Hopeless(format!("the worker could not be started: {error}"));
+                let reason = format!("the worker could not be started: {error}");
+                // A missing program stays missing; a machine that is short of something may have it soon.
+                return match error.kind() {
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::Other => End::Hopeless(reason),
+                    _ => End::Crashed(reason),
+                };
             }
         };
         let pid = child.id().unwrap_or_default();
@@ -208,3 +242,6 @@ impl Supervisor {
         format!("{last} (its log: {})", file.display())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

@@ -116,6 +116,7 @@ impl State {
     /// Opens the state, or makes it; the caller holds the router's lock.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let file = path.display().to_string();
+        make_private(path);
         let connection = Connection::open(path).map_err(|source| StateError::Database {
             file: file.clone(),
             source,
@@ -358,6 +359,17 @@ impl State {
             .map(|(position, json)| Ok((position, self.value("event", &json)?)))
             .collect()
     }
+}
+
+/// Prompts are for their owner alone, wherever the folder is; SQLite gives its other files the mode of this one.
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Whatever is wrong with the file, SQLite says it better.
+    let _ = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path);
 }
 
 /// Stored as numbers, in order, so that 'not delivered yet' is a comparison.

@@ -366,3 +366,23 @@ fn words_are_found_between_two_places_of_one_stream() {
     }
     assert_eq!(state.said(&place(0), Position::START, at(99, 0), 2).unwrap().len(), 2);
 }
+
+#[test]
+fn the_files_of_the_state_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = State::open(&folder.path().join("state.sqlite")).unwrap();
+    state.commit(&everything(), Durability::Power).unwrap();
+    let mut files = 0;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        files += 1;
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{:?}",
+            file.path()
+        );
+    }
+    assert!(files >= 1);
+}

@@ -1,0 +1,173 @@
+//! Supervisors of real processes: shell scripts in the place of workers.
+
+use codeswarm_protocol::{JobId, NodeId};
+
+use super::*;
+
+/// A supervisor of a shell script, and what it says.
+struct Watched {
+    mailbox: Mailbox,
+    place: Place,
+    known: watch::Sender<Option<Process>>,
+    terminate: watch::Sender<Option<Duration>>,
+    events: mpsc::Receiver<ProviderEvent>,
+    folder: tempfile::TempDir,
+}
+
+impl Watched {
+    fn start(script: &str, known: Option<Process>) -> Self {
+        Self::start_program(&["sh", "-c", script], known)
+    }
+
+    fn start_program(command: &[&str], known: Option<Process>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path());
+        mailbox.create().unwrap();
+        let place = Place::new(JobId::new("job").unwrap(), NodeId::new(0).unwrap());
+        std::fs::create_dir_all(mailbox.run_dir(&place)).unwrap();
+        let (known, its_known) = watch::channel(known);
+        let (terminate, its_terminate) = watch::channel(None);
+        let (its_events, events) = mpsc::channel(16);
+        let supervisor = Supervisor {
+            place: place.clone(),
+            mailbox: mailbox.clone(),
+            command: command.iter().map(OsString::from).collect(),
+            known: its_known,
+            terminate: its_terminate,
+            events: its_events,
+        };
+        tokio::spawn(supervisor.run());
+        Self {
+            mailbox,
+            place,
+            known,
+            terminate,
+            events,
+            folder,
+        }
+    }
+
+    async fn event(&mut self) -> ProviderEvent {
+        tokio::time::timeout(Duration::from_secs(60), self.events.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// The reason with which the worker is lost.
+    async fn lost(&mut self) -> String {
+        match self.event().await {
+            ProviderEvent::WorkerLost { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A process that this test started itself, as an earlier life of the router would have.
+fn sleeper() -> (std::process::Child, Process) {
+    let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let process = Process {
+        pid: child.id(),
+        started: process::started(child.id()),
+    };
+    (child, process)
+}
+
+#[tokio::test]
+async fn a_worker_that_crashes_is_started_again_and_its_last_words_are_told() {
+    // The first one leaves a mark and dies; the second one finds it and ends in order.
+    let script = "if [ -e \"$0.mark\" ]; then exit 0; fi; touch \"$0.mark\"; echo it is broken >&2; exit 1";
+    let mark = tempfile::tempdir().unwrap();
+    let name = mark.path().join("worker");
+    let mut watched = Watched::start_program(&["sh", "-c", script, name.to_str().unwrap()], None);
+    match watched.event().await {
+        ProviderEvent::WorkerRestarting { reason, .. } => assert!(reason.contains("it is broken"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    let place = watched.place.clone();
+    assert_eq!(watched.event().await, ProviderEvent::WorkerEnded { place });
+}
+
+#[tokio::test]
+async fn a_worker_that_refuses_to_run_is_not_started_again() {
+    let mut watched = Watched::start("echo agent.model is unknown >&2; exit 78", None);
+    let reason = watched.lost().await;
+    assert!(
+        reason.contains("78") && reason.contains("agent.model is unknown"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named() {
+    let mut watched = Watched::start_program(&["/nowhere/codeswarm-worker"], None);
+    let reason = watched.lost().await;
+    assert!(reason.contains("could not be started"), "{reason}");
+}
+
+#[tokio::test]
+async fn p7_a_worker_is_asked_to_end_and_one_that_does_not_is_killed() {
+    let deaf = "trap '' TERM; touch \"$0.up\"; while :; do sleep 0.05; done";
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("worker");
+    let mut watched = Watched::start_program(&["sh", "-c", deaf, name.to_str().unwrap()], None);
+    let up = folder.path().join("worker.up");
+    for _ in 0..6000 {
+        if up.exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    watched.terminate.send_replace(Some(Duration::from_millis(50)));
+    let reason = watched.lost().await;
+    assert!(reason.contains("signal: 9"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_worker_of_an_earlier_life_is_found_and_ended_and_no_second_one_is_started() {
+    let (mut child, process) = sleeper();
+    let mut watched = Watched::start("exit 1", Some(process));
+    watched.terminate.send_replace(Some(Duration::from_secs(30)));
+    let reason = watched.lost().await;
+    assert!(reason.contains("the worker died"), "{reason}");
+    assert!(!process.is_alive());
+    child.wait().unwrap();
+    assert!(watched.folder.path().exists());
+}
+
+#[tokio::test]
+async fn a_worker_that_is_found_after_its_end_was_in_order_if_its_outbox_is_in_the_archive() {
+    let (mut child, process) = sleeper();
+    let mut watched = Watched::start("exit 1", Some(process));
+    std::fs::write(watched.mailbox.archive(&watched.place), "").unwrap();
+    process.signal(Signal::TERM);
+    child.wait().unwrap();
+    let place = watched.place.clone();
+    assert_eq!(watched.event().await, ProviderEvent::WorkerEnded { place });
+}
+
+#[tokio::test]
+async fn a_worker_whose_process_is_not_known_yet_is_found_when_it_says_so() {
+    let (mut child, process) = sleeper();
+    let mut watched = Watched::start("exit 75", None);
+    assert!(matches!(watched.event().await, ProviderEvent::WorkerRestarting { .. }));
+    watched.known.send_replace(Some(process));
+    watched.terminate.send_replace(Some(Duration::from_secs(30)));
+    watched.lost().await;
+    assert!(!process.is_alive());
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_worker_is_given_up_after_crashes_in_a_row_and_never_for_another_one_that_lives() {
+    let mut restarts = Restarts::default();
+    for _ in 0..100 {
+        assert!(restarts.after_held() <= Duration::from_secs(16));
+    }
+    let pauses: Vec<_> = (0..6).map(|_| restarts.after_crash(Duration::ZERO)).collect();
+    assert!(
+        pauses[..5].windows(2).all(|pair| pair[0] < pair[1]) && pauses[5].is_none(),
+        "{pauses:?}"
+    );
+    assert!(restarts.after_crash(RAN_WELL * 2).is_some(), "it ran well in between");
+}
