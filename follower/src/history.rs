@@ -148,8 +148,12 @@ fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes:
         ReadFrom::AfterSeq(seq) => offset_after(mailbox, place, seq, until).map_err(|error| (0, error))?,
     };
     let mut tail = Tail::outbox(mailbox, place.clone(), start);
-    // What cannot be read now is not history yet, and whoever follows the file will hear of it.
-    tail.set_patience(Duration::MAX);
+    // Up to where the asker has seen, whatever cannot be a record was given up once, and what stands behind it was read.
+    // Of a file to its very end, what cannot be read now is not history yet: whoever follows it will hear of it.
+    tail.set_patience(match until {
+        u64::MAX => Duration::MAX,
+        _ => Duration::ZERO,
+    });
     while tail.offset() < until {
         let wanted = usize::try_from(until - tail.offset())
             .unwrap_or(max_bytes)

@@ -274,6 +274,19 @@ async fn p4_history_is_read_after_any_record_from_the_outbox_and_from_the_archiv
 }
 
 #[tokio::test]
+async fn p10_history_goes_on_behind_bytes_that_were_given_up() {
+    let room = Room::new();
+    let mut ear = room.follower(WatchMode::Auto);
+    let hole = [vec![0; 5000], b"\n".to_vec()].concat();
+    for hole in [hole, b"{\"torn\n".to_vec()] {
+        let text = [record(1).as_bytes(), &hole, record(2).as_bytes()].concat();
+        std::fs::write(room.mailbox.outbox(&place(0)), &text).unwrap();
+        let (_, all) = read(&mut ear, ReadFrom::Offset(0), text.len() as u64, 1000).await;
+        assert_eq!(all, [record(1), record(2)].concat());
+    }
+}
+
+#[tokio::test]
 async fn history_leaves_out_what_is_no_record_and_says_what_is_missing() {
     let room = Room::new();
     let mut ear = room.follower(WatchMode::Auto);
