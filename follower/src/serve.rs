@@ -76,6 +76,8 @@ async fn converse(
     input: OwnedFd,
     output: OwnedFd,
 ) -> Result<Ending, ServeError> {
+    // Before anything is said: who has heard the greeting may signal.
+    let signal = signal().map_err(ServeError::System)?;
     let Follower {
         commands,
         events,
@@ -90,7 +92,6 @@ async fn converse(
     };
     let mut heard = in_a_thread("frames-in", move || input.hear(&commands))?;
     let said = in_a_thread("frames-out", move || say(&output, events))?;
-    let signal = signal().map_err(ServeError::System)?;
     let panicked = || ServeError::System(io::Error::other("the thread that reads commands has panicked"));
     let ending = tokio::select! {
         heard = &mut heard => heard.unwrap_or_else(|_| Err(panicked())),

@@ -80,7 +80,7 @@ pub async fn run(options: Options, endpoint: Endpoint, mode: Mode) -> Result<Exi
         folder: endpoint.state_dir.display().to_string(),
         source,
     })?;
-    let stop = stop_on_signals();
+    let stop = stop_on_signals()?;
     let limit = options.settings.max_prompt_bytes.saturating_mul(6) + 64 * 1024;
     let mut relay = Relay::new(tokio::io::stdin(), tokio::io::stdout(), limit, mode);
     let mut silent_since = None;
@@ -223,13 +223,12 @@ async fn accept(listener: UnixListener, door: Door) {
     }
 }
 
-fn stop_on_signals() -> watch::Receiver<Stop> {
+fn stop_on_signals() -> std::io::Result<watch::Receiver<Stop>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (told, stop) = watch::channel(Stop::No);
+    // Listened for before anything is said: who has heard an answer may signal.
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            return std::future::pending().await;
-        };
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
@@ -237,7 +236,7 @@ fn stop_on_signals() -> watch::Receiver<Stop> {
         told.send_replace(Stop::Now);
         std::future::pending::<()>().await;
     });
-    stop
+    Ok(stop)
 }
 
 /// One stop from two.
