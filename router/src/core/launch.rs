@@ -110,12 +110,13 @@ impl Core {
             None => self.settings.providers.iter().find(|provider| provider.default),
         };
         found.map(|provider| provider.name.clone()).ok_or_else(|| {
-            let wanted = name.unwrap_or("default");
-            Rejection::field(
-                RejectionCode::Provider,
-                "provider",
-                format!("no provider {wanted:?} in this configuration; there is {}", known()),
-            )
+            let reason = match name {
+                Some(name) => format!("no provider {name:?} in this configuration; there is {}", known()),
+                None => "cluster.backend is \"slurm\", and this version starts swarms on one machine only; take a \
+                         configuration with \"local\""
+                    .to_owned(),
+            };
+            Rejection::field(RejectionCode::Provider, "provider", reason)
         })
     }
 

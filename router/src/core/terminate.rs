@@ -78,7 +78,7 @@ impl Core {
         node.ending = Some(Ending {
             state,
             reason,
-            give_up: context.at.now + self.settings.inject_timeout,
+            give_up: None,
         });
         self.look_for_the_end(&place, context);
         context.effects.push(Effect::Follower(Downward::Hint { place }));
@@ -111,14 +111,21 @@ impl Core {
         let Some(Awaited::Rest(place)) = self.tickets.remove(&ticket) else {
             return;
         };
-        let Some(node) = self.nodes.get(&place) else { return };
-        let Some(ending) = node.ending.clone() else { return };
+        let Some(node) = self.nodes.get_mut(&place) else { return };
+        let Some(ending) = &mut node.ending else { return };
         let over = match error {
-            None => done && node.offset >= next,
-            Some(_) => context.at.now >= ending.give_up,
+            None => {
+                ending.give_up = None;
+                done && node.offset >= next
+            }
+            Some(_) => {
+                let patience = self.settings.inject_timeout;
+                context.at.now >= *ending.give_up.get_or_insert(context.at.now + patience)
+            }
         };
         if over {
-            self.node_over(&place, ending.state, &ending.reason, context);
+            let (state, reason) = (ending.state, ending.reason.clone());
+            self.node_over(&place, state, &reason, context);
         } else {
             self.timers.insert((context.at.now + LOOK_AGAIN, Timer::Rest(place)));
         }
@@ -188,10 +195,14 @@ impl Core {
             SwarmState::Pending | SwarmState::Running => {
                 swarm.status = SwarmState::Failed;
                 let trouble = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
-                let reason = format!(
-                    "all {} workers ended without being asked to, {lost} of them without a word{trouble}",
-                    swarm.node_count
-                );
+                let what = match lost {
+                    0 => "its workers have ended".to_owned(),
+                    lost => format!(
+                        "{lost} of its {} workers were lost, the others have ended",
+                        swarm.node_count
+                    ),
+                };
+                let reason = format!("{what}{trouble}");
                 swarm.reason = Some(reason);
             }
         }
