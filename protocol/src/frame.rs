@@ -57,7 +57,8 @@ pub enum Downward {
         place: Place,
         /// Where to begin.
         from: ReadFrom,
-        /// Not beyond this byte (what the router itself has seen).
+        /// Not beyond this byte (what the router itself has seen); the highest number: to the file's end, as far as it can be
+        /// read now.
         until: u64,
         /// About how many bytes at most; at least one whole line is sent.
         max_bytes: u32,

@@ -195,8 +195,8 @@ pub(super) struct Ending {
     pub state: NodeState,
     /// What is known.
     pub reason: String,
-    /// When an outbox that cannot be read is given up.
-    pub give_up: Duration,
+    /// When an outbox is given up that could not be read when it was tried.
+    pub give_up: Option<Duration>,
 }
 
 /// Something on its way to an inbox.

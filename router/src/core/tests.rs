@@ -1,8 +1,10 @@
 //! Ten thousand seeded histories of one router's core among clients, a mailbox, workers and a provider that all misbehave:
 //! appends that fail, may have happened, come late or are never answered; deaths of workers; deaths of the router between
 //! deciding and storing, and lives after that from what was stored; the clock beyond every deadline. Each history is held
-//! against the promises; the seed of one that breaks a promise is printed, and plays again with `CODESWARM_SEED=<seed>`.
+//! against the promises; the seed of one that breaks a promise is printed, and plays again with `CODESWARM_SEED=<seed>`;
+//! `CODESWARM_HISTORIES=<count>` plays more of them.
 
+mod alone;
 mod clients;
 mod mailbox;
 mod promises;
@@ -74,6 +76,11 @@ fn play_all(seeds: impl Iterator<Item = u64>, with_database: bool) -> Tally {
     sum
 }
 
+/// How many histories are played; the environment may ask for more.
+fn histories() -> u64 {
+    std::env::var("CODESWARM_HISTORIES").map_or(HISTORIES, |count| count.parse().unwrap())
+}
+
 /// One history alone, if the environment names one.
 fn asked_for() -> Option<u64> {
     let seed = std::env::var("CODESWARM_SEED").ok()?;
@@ -87,7 +94,7 @@ fn p1_p2_p3_p6_p11_p12_ten_thousand_histories_keep_the_promises() {
         return;
     }
     let halves: Vec<_> = (0..2)
-        .map(|half| std::thread::spawn(move || play_all((half..HISTORIES).step_by(2), false)))
+        .map(|half| std::thread::spawn(move || play_all((half..histories()).step_by(2), false)))
         .collect();
     let mut sum = Tally::default();
     for half in halves {

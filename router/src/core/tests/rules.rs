@@ -1,227 +1,19 @@
 //! The core's rules one by one; most of them a history has broken once.
 
+use std::time::Duration;
+
 use codeswarm_protocol::command::{Command, Request, Spelling};
 use codeswarm_protocol::event::{NodeState, RouterEvent, RouterWord, SwarmState};
 use codeswarm_protocol::frame::{Downward, Ticket};
-use codeswarm_protocol::record::{Word, WorkerRecord};
-use codeswarm_protocol::turn::TurnStatus;
-use codeswarm_protocol::{Epoch, InjectionId, NodeId, Place, RejectionCode, Seq, Timestamp};
+use codeswarm_protocol::record::{RecordHead, Word};
+use codeswarm_protocol::{Place, RejectionCode, RequestId, Seq};
 use serde_json::json;
 
-use std::time::Duration;
-
-use super::super::texts::Texts;
-use super::world::{CountedNames, settings};
-use crate::core::{
-    Change, ClientId, Context, Core, Effect, Injection, InjectionState, Input, Moment, Node, Passage, ProviderCommand,
-    ProviderEvent, Settings, Swarm,
-};
-use codeswarm_protocol::record::RecordHead;
-
-/// A core that is told each thing by hand.
-struct Alone {
-    core: Core,
-    names: CountedNames,
-    now: Duration,
-    end: u64,
-}
-
-impl Alone {
-    fn new(settings: Settings) -> Self {
-        Self {
-            core: Core::new(settings),
-            names: CountedNames::default(),
-            now: Duration::ZERO,
-            end: 0,
-        }
-    }
-
-    /// One with a swarm of so many nodes, whose mailbox files are there.
-    fn with_swarm(nodes: u32) -> Self {
-        let mut alone = Self::new(settings());
-        alone.launch(nodes);
-        alone
-    }
-
-    /// The place of rank 0.
-    fn launch(&mut self, nodes: u32) -> Place {
-        let effects = self.command(json!({"command": "swarm_launch", "nodes": nodes}));
-        let Some(Downward::Prepare { ticket, job_id, .. }) = down(&effects).pop() else {
-            panic!("{effects:?}")
-        };
-        self.step(Input::Prepared { ticket, error: None });
-        Place::new(job_id, NodeId::new(0).unwrap())
-    }
-
-    fn with<T>(&mut self, act: impl FnOnce(&mut Core, &mut Context<'_>) -> T) -> (T, Vec<Effect>) {
-        let mut effects = Vec::new();
-        let mut context = Context {
-            at: Moment {
-                now: self.now,
-                wall: Timestamp(i64::try_from(self.now.as_millis()).unwrap()),
-            },
-            names: &mut self.names,
-            effects: &mut effects,
-        };
-        let done = act(&mut self.core, &mut context);
-        (done, effects)
-    }
-
-    fn step(&mut self, input: Input) -> Vec<Effect> {
-        self.with(|core, context| core.step(input, context)).1
-    }
-
-    fn command(&mut self, command: serde_json::Value) -> Vec<Effect> {
-        let command: Command = serde_json::from_value(command).unwrap();
-        let request = Request {
-            request_id: None,
-            spelling: Spelling::Flat,
-            command,
-        };
-        self.step(Input::Command {
-            client: ClientId(1),
-            request,
-            known: None,
-        })
-    }
-
-    /// The injection and the ticket of its append.
-    fn inject(&mut self, place: &Place) -> (InjectionId, Ticket) {
-        let command = json!({"command": "inject", "job_id": place.job_id, "node_id": place.node_id, "content": "x"});
-        let effects = self.command(command);
-        (accepted(&effects).remove(0), append(&effects).unwrap().0)
-    }
-
-    /// The worker's next record is read.
-    fn record(&mut self, place: &Place, epoch: u32, word: Word, id: Option<&InjectionId>) -> Vec<Effect> {
-        let seq = self.core.stream_end(place).0.seq.next();
-        let record = WorkerRecord {
-            word,
-            seq,
-            epoch: Epoch(epoch),
-            timestamp: Timestamp(0),
-            job_id: place.job_id.clone(),
-            node_id: place.node_id,
-            injection_id: id.cloned(),
-        };
-        let mut line = Vec::new();
-        record.write_line(&mut line).unwrap();
-        self.end += line.len() as u64;
-        let end = self.end;
-        let (passage, effects) = self.with(|core, context| {
-            let head = RecordHead::parse(&line).unwrap();
-            core.before_record(place, &head, context);
-            core.record(place, &line, &head, end, context)
-        });
-        assert!(matches!(passage, Passage::Next(position) if position.seq == seq));
-        effects
-    }
-
-    /// What another life of the router finds, if all of this was stored.
-    fn restarted(&self, effects: &[Effect]) -> (Alone, Vec<Effect>) {
-        let mut next = Self::new(settings());
-        let back = |node: &Node| -> Node { serde_json::from_str(&serde_json::to_string(node).unwrap()).unwrap() };
-        let swarms: Vec<Swarm> = self.core.swarms.values().cloned().collect();
-        let mut nodes: Vec<(Place, Node)> = self
-            .core
-            .nodes
-            .iter()
-            .map(|(place, node)| (place.clone(), back(node)))
-            .collect();
-        for effect in effects {
-            let Effect::Save(Change::Node(place, node)) = effect else {
-                continue;
-            };
-            nodes.retain(|(other, _)| other != place);
-            nodes.push((place.clone(), back(node)));
-        }
-        let injections: Vec<Injection> = self.core.injections.values().cloned().collect();
-        let ((), effects) = next.with(|core, context| core.restore(swarms, nodes, injections, context));
-        (next, effects)
-    }
-}
-
-fn down(effects: &[Effect]) -> Vec<Downward> {
-    let of = |effect: &Effect| match effect {
-        Effect::Follower(down) => Some(down.clone()),
-        _ => None,
-    };
-    effects.iter().filter_map(of).collect()
-}
-
-/// The ticket of the first append, and whether it looks before it writes.
-fn append(effects: &[Effect]) -> Option<(Ticket, bool)> {
-    down(effects).into_iter().find_map(|down| match down {
-        Downward::Append {
-            ticket, unless_present, ..
-        } => Some((ticket, unless_present.is_some())),
-        _ => None,
-    })
-}
-
-fn accepted(effects: &[Effect]) -> Vec<InjectionId> {
-    let of = |effect: &Effect| match effect {
-        Effect::Save(Change::Injection(injection)) => Some(injection.injection_id.clone()),
-        _ => None,
-    };
-    effects.iter().filter_map(of).collect()
-}
-
-fn told(effects: &[Effect]) -> Vec<&RouterEvent> {
-    let mut events = Vec::new();
-    for effect in effects {
-        if let Effect::Tell { event, .. } = effect {
-            events.push(event);
-        }
-    }
-    events
-}
-
-fn failed(effects: &[Effect]) -> Vec<&InjectionId> {
-    let of = |event: &&RouterEvent| matches!(event.word, RouterWord::InjectFailed { .. });
-    told(effects)
-        .into_iter()
-        .filter(of)
-        .filter_map(|event| event.injection_id.as_ref())
-        .collect()
-}
-
-fn started() -> Word {
-    Word::TurnStarted {
-        turn_id: None,
-        steered_into: None,
-    }
-}
-
-fn complete() -> Word {
-    Word::TurnComplete {
-        status: TurnStatus::Completed,
-        error: None,
-        duration_ms: 1,
-        usage: None,
-        steered_into: None,
-    }
-}
-
-fn worker_start() -> Word {
-    Word::WorkerStart {
-        v: 1,
-        version: "0".to_owned(),
-        host: "h".to_owned(),
-        pid: 7,
-        pid_started: None,
-        agent: "echo".to_owned(),
-        recovered: Vec::new(),
-    }
-}
-
-fn a_read(effects: &[Effect]) -> Ticket {
-    let reads = down(effects).into_iter().find_map(|down| match down {
-        Downward::Read { ticket, .. } => Some(ticket),
-        _ => None,
-    });
-    reads.unwrap()
-}
+use super::alone::*;
+use super::clients::refusal;
+use super::world::settings;
+use crate::core::texts::Texts;
+use crate::core::{Change, ClientId, Effect, InjectionState, Input, Passage, ProviderCommand, ProviderEvent, Settings};
 
 #[test]
 fn an_interrupt_withdraws_no_prompt_of_a_node_that_it_does_not_name() {
@@ -505,4 +297,105 @@ fn p8_p12_more_text_than_may_wait_is_refused_until_some_is_delivered() {
     }
     assert_eq!(accepted(&alone.command(inject(90))).len(), 2);
     assert_eq!(accepted(&alone.command(inject(20))).len(), 0);
+}
+
+#[test]
+fn p11_an_answer_goes_to_the_agents_that_wait_for_it_and_to_nobody_once_it_is_over() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(3);
+    alone.record(&place, 1, question("q"), None);
+    let approve = json!({"command": "approve_execution", "job_id": place.job_id, "call_id": "q", "approved": true});
+    assert_eq!(controls(&alone.command(approve.clone())), std::slice::from_ref(&place));
+    let resolved = Word::ApprovalResolved {
+        call_id: "q".to_owned(),
+        decision: codeswarm_protocol::turn::Decision::Accept,
+        by: "client".to_owned(),
+    };
+    alone.record(&place, 1, resolved, None);
+    assert!(refusal(&alone.command(approve.clone())).is_some());
+    alone.record(&place, 1, question("q"), None);
+    alone.record(&place, 2, worker_start(), None);
+    assert!(
+        refusal(&alone.command(approve)).is_some(),
+        "the agent that asked is gone"
+    );
+}
+
+#[test]
+fn p11_a_repeated_interrupt_reaches_no_other_turn() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let command: Command =
+        serde_json::from_value(json!({"command": "interrupt", "job_id": place.job_id, "nodes": "all"})).unwrap();
+    let mut ask = |known| {
+        let request = Request {
+            request_id: Some(RequestId::new("r").unwrap()),
+            spelling: Spelling::Flat,
+            command: command.clone(),
+        };
+        let client = ClientId(1);
+        alone.step(Input::Command { client, request, known })
+    };
+    let first = ask(None);
+    assert_eq!(controls(&first).len(), 1);
+    let known = first.iter().find_map(|effect| match effect {
+        Effect::Save(Change::Request { known, .. }) => Some(known.clone()),
+        _ => None,
+    });
+    let second = ask(Some(known.unwrap()));
+    assert!(controls(&second).is_empty());
+    assert!(
+        matches!(
+            told(&second)[..],
+            [RouterEvent {
+                word: RouterWord::InterruptAck {},
+                ..
+            }]
+        ),
+        "{second:?}"
+    );
+}
+
+#[test]
+fn p6_an_end_in_the_words_of_a_newer_worker_is_an_end() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    alone.record(&place, 1, started(), Some(&id));
+    let line = json!({"type": "turn_complete", "status": "abandoned", "seq": 2, "epoch": 1, "timestamp": "",
+        "job_id": place.job_id, "node_id": 0, "injection_id": id});
+    alone.line(&place, format!("{line}\n").as_bytes());
+    assert!(!alone.core.is_open(&id));
+    assert_eq!(alone.core.nodes[&place].current, None);
+}
+
+#[test]
+fn p5_records_that_are_missing_are_told_and_what_comes_after_them_is_passed_on() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let notice = |seq: u64| {
+        let line = json!({"type": "notice", "message": "n", "seq": seq, "epoch": 1, "timestamp": "2026-01-01T00:00:00Z",
+            "job_id": place.job_id, "node_id": 0});
+        format!("{line}\n")
+    };
+    assert!(alone.line(&place, notice(1).as_bytes()).is_empty());
+    let effects = alone.line(&place, notice(4).as_bytes());
+    let [
+        RouterEvent {
+            word: RouterWord::RouterTrouble { message },
+            ..
+        },
+    ] = told(&effects)[..]
+    else {
+        panic!("{effects:?}")
+    };
+    assert!(message.contains("records 2 to 3"), "{message}");
+    let again = alone.with(|core, context| {
+        let line = notice(3);
+        let head = RecordHead::parse(line.as_bytes()).unwrap();
+        core.record(&place, line.as_bytes(), &head, 9999, context)
+    });
+    assert_eq!(again, (Passage::Seen, Vec::new()));
+    assert_eq!(alone.core.stream_end(&place).0.seq, Seq(4));
 }
