@@ -12,6 +12,8 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use super::*;
 use crate::serve::{LineReader, ReadLine};
 
+mod slow_clients;
+
 /// Everything that a server has to do with, in the hands of a test.
 struct Desk {
     server: Server,

@@ -1,0 +1,143 @@
+//! Clients that read slowly, late or not at all, beside one that reads.
+
+use codeswarm_protocol::frame::ReadFrom;
+use codeswarm_protocol::record::RecordHead;
+
+use super::*;
+
+/// A follower that has one outbox, plays it and reads from it.
+struct Outbox {
+    place: Place,
+    bytes: Vec<u8>,
+}
+
+impl Outbox {
+    fn filled(place: &Place, records: u64) -> Self {
+        let mut bytes = Vec::new();
+        for seq in 1..=records {
+            let notice = json!({"type": "notice", "message": "x".repeat(10_000), "seq": seq, "epoch": 1,
+                "timestamp": "2026-01-01T00:00:00.000Z", "job_id": place.job_id, "node_id": place.node_id});
+            bytes.extend_from_slice(format!("{notice}\n").as_bytes());
+        }
+        let place = place.clone();
+        Self { place, bytes }
+    }
+
+    /// Plays the outbox record by record while it answers reads; ends when the server does.
+    async fn play(self, says: mpsc::Sender<Upward>, mut told: mpsc::Receiver<Downward>) {
+        let mut at = 0;
+        loop {
+            let rest = &self.bytes[at..];
+            let length = rest
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(0, |newline| newline + 1);
+            tokio::select! {
+                down = told.recv() => match down {
+                    Some(Downward::Read { ticket, from, until, max_bytes, .. }) => {
+                        if says.send(self.part(ticket, from, until, max_bytes)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+                permit = says.reserve(), if length > 0 => {
+                    let Ok(permit) = permit else { return };
+                    let data = Bytes::copy_from_slice(&rest[..length]);
+                    permit.send(Upward::Chunk { place: self.place.clone(), offset: at as u64, data });
+                    at += length;
+                }
+            }
+        }
+    }
+
+    fn part(&self, ticket: Ticket, from: ReadFrom, until: u64, max_bytes: u32) -> Upward {
+        let end = usize::try_from(until).unwrap();
+        let mut lines = self.bytes[..end]
+            .split_inclusive(|byte| *byte == b'\n')
+            .scan(0, |at, line| {
+                *at += line.len();
+                Some((*at - line.len(), line))
+            });
+        let start = match from {
+            ReadFrom::Offset(offset) => usize::try_from(offset).unwrap(),
+            ReadFrom::AfterSeq(seq) => {
+                let after = |line: &[u8]| RecordHead::parse(line).unwrap().seq > seq;
+                lines.find(|(_, line)| after(line)).map_or(end, |(at, _)| at)
+            }
+        };
+        let most = (start + max_bytes as usize).min(end);
+        let length = self.bytes[start..most]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |newline| newline + 1);
+        let next = (start + length) as u64;
+        Upward::Part {
+            ticket,
+            offset: start as u64,
+            next,
+            done: next >= until,
+            error: None,
+            data: Bytes::copy_from_slice(&self.bytes[start..start + length]),
+        }
+    }
+}
+
+/// The numbers of the records up to the last one.
+async fn seqs(ear: &mut Ear, last: u64) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    while seqs.last() != Some(&last) {
+        let events = ear.until("notice").await;
+        seqs.extend(
+            events
+                .iter()
+                .filter(|event| event["type"] == "notice")
+                .map(|event| event["seq"].as_u64().unwrap()),
+        );
+    }
+    seqs
+}
+
+#[tokio::test]
+async fn p8_p10_a_client_that_does_not_read_for_a_while_holds_nobody_up_and_misses_nothing() {
+    const RECORDS: u64 = 1500;
+    let mut desk = Desk::new();
+    let (mut quick, mut slow) = (desk.client(1 << 16), desk.client(1 << 16));
+    let place = desk.swarm(&quick).await;
+    desk.says(&slow, json!({"command": "subscribe"}));
+    desk.commit().await;
+    let Desk {
+        server,
+        told_follower,
+        _follower_says: says,
+        stop,
+        stopped,
+        ..
+    } = desk;
+    let door = server.door();
+    let playing = tokio::spawn(Outbox::filled(&place, RECORDS).play(says, told_follower));
+    let running = tokio::spawn(server.run(stopped));
+    let all: Vec<u64> = (1..=RECORDS).collect();
+    assert_eq!(seqs(&mut quick, RECORDS).await, all, "one that reads");
+    // One that comes now, and one that reads from now on.
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let (source, sink) = tokio::io::split(theirs);
+    door.enter(source, sink).await.unwrap();
+    let (events, mut commands) = tokio::io::split(ours);
+    commands
+        .write_all(b"{\"command\":\"subscribe\",\"since\":1000}\n")
+        .await
+        .unwrap();
+    let mut late = Ear {
+        id: ClientId(0),
+        events: LineReader::new(events, usize::MAX),
+        _commands: commands,
+    };
+    let (slow, late) = tokio::join!(seqs(&mut slow, RECORDS), seqs(&mut late, RECORDS));
+    assert_eq!(slow, all, "one that has read nothing for a while");
+    assert_eq!(late, all[1000..], "one that has come late");
+    stop.send_replace(Stop::Now);
+    running.await.unwrap().unwrap();
+    playing.await.unwrap();
+}
