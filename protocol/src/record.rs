@@ -323,8 +323,12 @@ pub struct RecordHead<'line> {
 
 impl<'line> RecordHead<'line> {
     /// Reads the head of a line; fails when it is not a record of ours.
+    ///
+    /// The rest of the line is passed on as it is, so it is made sure here that it can be: in what it skips, the JSON reader
+    /// takes any bytes.
     pub fn parse(line: &'line [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(line)
+        let line = std::str::from_utf8(line).map_err(serde::de::Error::custom)?;
+        serde_json::from_str(line)
     }
 }
 
@@ -351,6 +355,12 @@ mod tests {
             node_id: NodeId::new(1).unwrap(),
             injection_id: Some(InjectionId::new("i1").unwrap()),
         }
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_is_no_record_wherever_that_is() {
+        let line = b"{\"type\":\"notice\",\"message\":\"\xff\xfe\",\"seq\":9}\n";
+        assert!(RecordHead::parse(line).is_err());
     }
 
     #[test]

@@ -119,7 +119,9 @@ impl Workspace {
             .find_map(|folder| std::fs::read_to_string(self.mailbox(folder).join(&name)).ok())
             .unwrap_or_else(|| panic!("{name} is neither in outbox nor in archive"));
         let record = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}: {line}"));
-        text.lines().map(record).collect()
+        // A line without its newline is not there yet.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(record).collect()
     }
 
     /// Every file in the mailbox's inboxes, outboxes and archive, with what is in it.

@@ -147,7 +147,8 @@ impl Server {
     }
 
     fn tell_skipped(&mut self, place: &Place, offset: u64, length: u64, head: String) {
-        let file = format!("outbox of {place}");
+        // Its name while the worker lives; then it is in the archive.
+        let file = format!("mailbox/outbox/{}.jsonl", place.stem());
         let word = RouterWord::RecordsSkipped {
             file,
             offset,
