@@ -25,10 +25,7 @@ fn drive(interpreter: &Path, client: &str, language: &str) {
         assert!(seen["leaving_ms"].as_u64().unwrap() < 4000, "{seen}");
         for answer in seen["answers"].as_array().unwrap() {
             let answer = answer.as_str().unwrap();
-            assert!(
-                answer.starts_with(&format!("Grüße\u{2028}aus {language}")),
-                "{answer}"
-            );
+            assert!(answer.starts_with(&format!("Grüße\u{2028}aus {language}")), "{answer}");
             assert!(answer.ends_with("word19 word20 "), "{answer}");
         }
         assert_eq!(seen["answers"].as_array().unwrap().len(), 2);
