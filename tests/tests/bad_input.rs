@@ -311,7 +311,7 @@ fn p12_unknown_targets_and_hostile_ids_are_refused() {
                 "nodes",
             ),
             bad(
-                json!({"command": "inject", "swarm_id": id, "nodes": "0-999999", "content": "x"}),
+                json!({"command": "inject", "swarm_id": id, "nodes": "0-99999", "content": "x"}),
                 "node_out_of_range",
                 "nodes",
             ),
@@ -446,11 +446,11 @@ fn p12_ten_thousand_commands_at_once_are_all_answered() {
         })
         .collect();
     router.send_raw(lines.as_bytes());
-    // The reading went on while they were written; the end of the last prompt comes last.
+    // The reading went on while they were written; the last prompt's last record comes last.
     for n in [9_980, 9_990] {
         let request = format!("n{n}");
-        router.wait_for("the last turns", |event| {
-            event["type"] == "turn_complete" && event["request_id"] == request.as_str()
+        router.wait_for("the last records", |event| {
+            event["type"] == "usage" && event["request_id"] == request.as_str()
         });
     }
     let events = router.lines();
