@@ -188,6 +188,53 @@ fn commands_in_flight_when_the_router_is_killed_are_done_once() {
 }
 
 #[test]
+fn a_batch_outlives_the_router_that_it_was_a_client_of() {
+    let workspace = Workspace::echo();
+    let mut first = RouterProcess::daemon(&workspace);
+    let swarm = first.launch_ready(1);
+    let mut batch = RouterProcess::spawn(&workspace, &[]);
+    let prompt = json!({"command": "inject", "swarm_id": swarm.swarm_id, "nodes": 0, "content": "[[echo deltas=60 pace_ms=10]]"});
+    let request = batch.ask(prompt);
+    batch.ask(json!({"command": "swarm_terminate", "swarm_id": "nobody"}));
+    batch.answer(&request, "assistant_delta");
+    batch.close_stdin();
+    first.kill();
+    // A command of it was refused, which it has not forgotten over the change.
+    assert_eq!(batch.wait_exit().code(), Some(1), "{}", batch.stderr());
+    let events = batch.lines();
+    assert_flat_events(&events);
+    assert_in_order(&events, &swarm.job_id, 0);
+    let life: Vec<_> = events
+        .iter()
+        .filter(|event| event["request_id"] == request.as_str())
+        .cloned()
+        .collect();
+    assert_once(&life);
+    assert_eq!(count(&life, "assistant_delta"), 60);
+    assert_eq!((count(&life, "turn_complete"), count(&life, "usage")), (1, 1));
+}
+
+#[test]
+fn a_shutdown_ends_all_routers_and_no_swarm() {
+    let workspace = Workspace::echo();
+    let swarm = Swarm::left_running(&workspace, 1);
+    for asking in [0, 1] {
+        let mut routers = [RouterProcess::daemon(&workspace), RouterProcess::daemon(&workspace)];
+        routers[0].ping();
+        routers[1].ping();
+        routers[asking].asked(json!({"command": "shutdown"}), "shutting_down");
+        for router in &mut routers {
+            assert!(router.wait_exit().success(), "{}", router.stderr());
+            assert_flat_events(&router.lines());
+            assert_eq!(count(&router.lines(), "shutting_down"), 1);
+        }
+        assert_eq!(workspace.processes().len(), 1, "the worker alone");
+    }
+    let mut router = RouterProcess::daemon(&workspace);
+    assert_eq!(router.turn(&swarm, 0, "still here")["status"], "completed");
+}
+
+#[test]
 fn three_routers_started_at_once_are_one() {
     let workspace = Workspace::echo();
     let mut routers: Vec<_> = (0..3).map(|_| RouterProcess::daemon(&workspace)).collect();
