@@ -102,9 +102,8 @@ impl Core {
         node.open += 1;
         if matches!(injection.state, InjectionState::Accepted | InjectionState::Sent) {
             node.line.push_back(Outgoing::Prompt(injection.injection_id.clone()));
-            let waited = context.at.wall.0.saturating_sub(injection.accepted.0);
-            let waited = std::time::Duration::from_millis(u64::try_from(waited).unwrap_or(0));
-            injection.deadline = context.at.now + self.settings.inject_timeout.saturating_sub(waited);
+            // The time in which no router was there does not count: what was acknowledged is delivered when one is back.
+            injection.deadline = context.at.now + self.settings.inject_timeout;
             self.timers
                 .insert((injection.deadline, Timer::Delivery(injection.injection_id.clone())));
             let bytes = injection.content.as_deref().map_or(0, str::len);

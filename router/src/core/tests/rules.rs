@@ -6,7 +6,7 @@ use codeswarm_protocol::command::{Command, Request, Spelling};
 use codeswarm_protocol::event::{NodeState, RouterEvent, RouterWord, SwarmState};
 use codeswarm_protocol::frame::{Downward, Ticket};
 use codeswarm_protocol::record::{RecordHead, Word};
-use codeswarm_protocol::{Place, RejectionCode, RequestId, Seq};
+use codeswarm_protocol::{Place, RejectionCode, RequestId, Seq, Timestamp};
 use serde_json::json;
 
 use super::alone::*;
@@ -26,6 +26,26 @@ fn an_interrupt_withdraws_no_prompt_of_a_node_that_it_does_not_name() {
     let interrupt = |place: &Place| json!({"command": "interrupt", "job_id": place.job_id, "nodes": "all", "injection_id": waiting});
     assert!(failed(&alone.command(interrupt(&second))).is_empty());
     assert_eq!(failed(&alone.command(interrupt(&first))), [&waiting]);
+}
+
+#[test]
+fn p1_a_prompt_that_was_acknowledged_long_ago_is_delivered_when_a_router_is_back() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, _) = alone.inject(&place);
+    for injection in alone.core.injections.values_mut() {
+        injection.accepted = Timestamp(-3_600_000);
+    }
+    let (mut next, effects) = alone.restarted(&[]);
+    let Some(Downward::Prepare { ticket, .. }) = down(&effects).pop() else {
+        panic!("{effects:?}")
+    };
+    assert!(next.step(Input::Tick).is_empty());
+    let (ticket, looks_first) = append(&next.step(Input::Prepared { ticket, error: None })).unwrap();
+    assert!(looks_first);
+    let effects = next.step(Input::Appended { ticket, offset: 0 });
+    assert_eq!(told(&effects)[0].word, RouterWord::InjectDelivered {});
+    assert_eq!(told(&effects)[0].injection_id, Some(id));
 }
 
 #[test]
