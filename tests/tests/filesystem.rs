@@ -6,6 +6,7 @@ use codeswarm_tests::schema::assert_flat_events;
 use codeswarm_tests::small_disk::SmallDisk;
 use codeswarm_tests::stream::{assert_every_record_once, assert_in_order};
 use codeswarm_tests::workspace::{Workspace, wait_until};
+use rustix::process::Signal;
 use serde_json::json;
 
 const NO_SPACE: &str = "No space left on device";
@@ -158,4 +159,71 @@ fn p9_a_read_only_mailbox_is_named() {
         "{stderr}"
     );
     assert!(router.lines().is_empty());
+}
+
+#[test]
+fn p9_a_router_that_comes_back_to_a_full_disk_ends_nothing() {
+    if requires::small_disk().is_none() {
+        return;
+    }
+    let workspace = Workspace::echo();
+    let disk = SmallDisk::mount(&workspace.path().join("shared"), 4);
+    let mut router = RouterProcess::daemon(&workspace);
+    let swarm = router.launch_ready(2);
+    let running = router.inject(&swarm, 0, "[[echo deltas=3]] [[hang]]");
+    router.event_of(&running, "assistant_delta");
+    disk.fill();
+    router.kill();
+    // It may not come up without space, and says so then; what runs, runs on.
+    let mut router = RouterProcess::daemon(&workspace);
+    let status = json!({"command": "swarm_status", "swarm_id": swarm.swarm_id});
+    let found = router.asked(status.clone(), "swarm_status");
+    assert_eq!(found["status"], "running", "{found:#}");
+    disk.free();
+    router.asked(
+        json!({"command": "interrupt", "swarm_id": swarm.swarm_id, "nodes": 0}),
+        "interrupt_ack",
+    );
+    for node in 0..2 {
+        assert_eq!(router.turn(&swarm, node, "after it")["status"], "completed");
+    }
+    assert_eq!(router.asked(status, "swarm_status")["nodes"][0]["turns"], 2);
+    assert_flat_events(&router.lines());
+    router.terminate(&swarm);
+    router.leave();
+}
+
+#[test]
+fn p9_a_worker_that_dies_on_a_full_disk_comes_back_when_there_is_space() {
+    if requires::small_disk().is_none() {
+        return;
+    }
+    let workspace = Workspace::echo();
+    let disk = SmallDisk::mount(&workspace.path().join("shared"), 4);
+    let mut router = RouterProcess::daemon(&workspace);
+    router.follow_all();
+    let swarm = router.launch_ready(1);
+    let running = router.inject(&swarm, 0, "[[echo deltas=3]] [[hang]]");
+    router.event_of(&running, "assistant_delta");
+    disk.fill();
+    let worker = workspace.processes_named("worker --root").pop().unwrap();
+    workspace.signal(&worker, Signal::KILL);
+    wait_until("another worker", || {
+        let workers = workspace.processes_named("worker --root");
+        match workers.iter().any(|other| other.pid != worker.pid) {
+            true => Ok(()),
+            false => Err(format!("{workers:?}")),
+        }
+    });
+    disk.free();
+    let end = router.event_of(&running, "turn_complete");
+    assert_eq!(
+        (&end["status"], &end["error"]["class"]),
+        (&json!("failed"), &json!("worker_died")),
+        "{end}"
+    );
+    assert_eq!(router.turn(&swarm, 0, "after it")["status"], "completed");
+    router.terminate(&swarm);
+    assert_every_record_once(&router.lines(), &workspace.records(&swarm.job_id, 0), &swarm.job_id, 0);
+    router.leave();
 }
