@@ -219,6 +219,57 @@ fn a_repeated_request_is_the_same_one() {
 }
 
 #[test]
+fn a_request_sent_five_times_at_once_is_done_once() {
+    let workspace = Workspace::echo();
+    let mut router = RouterProcess::daemon(&workspace);
+    let launch = json!({"command": "swarm_launch", "request_id": "launch", "nodes": 1});
+    for _ in 0..5 {
+        router.ask(launch.clone());
+    }
+    let launched = router.answer("launch", "swarm_launched");
+    let swarm = Swarm {
+        swarm_id: launched["swarm_id"].as_str().unwrap().to_owned(),
+        job_id: launched["job_id"].as_str().unwrap().to_owned(),
+        nodes: 1,
+    };
+    let mut relaying = RouterProcess::daemon(&workspace);
+    relaying.ping();
+    for client in [&mut router, &mut relaying] {
+        let prompt = inject(
+            &swarm,
+            &format!("prompt of {}", client.pid()),
+            "once [[echo deltas=30 pace_ms=2]]",
+        );
+        for _ in 0..5 {
+            client.ask(prompt.clone());
+        }
+        client.answer(prompt["request_id"].as_str().unwrap(), "usage");
+        let mark = client.mark();
+        let again = client.ask(prompt);
+        client.wait_after(mark, "the end again", |event| {
+            event["request_id"] == again.as_str() && event["type"] == "usage"
+        });
+    }
+    let list = router.asked(json!({"command": "swarm_list"}), "swarm_list");
+    assert_eq!(list["swarms"].as_object().unwrap().len(), 1, "{list}");
+    let records = workspace.records(&swarm.job_id, 0);
+    assert_eq!(
+        records.iter().filter(|record| record["type"] == "turn_started").count(),
+        2
+    );
+    assert_eq!(
+        records
+            .iter()
+            .filter(|record| record["type"] == "inject_received")
+            .count(),
+        2
+    );
+    for client in [&router, &relaying] {
+        assert_flat_events(&client.lines());
+    }
+}
+
+#[test]
 fn a_worker_killed_in_mid_turn_is_started_again_and_the_turn_has_failed() {
     let workspace = Workspace::echo();
     let mut router = RouterProcess::daemon(&workspace);
