@@ -58,12 +58,24 @@ struct Open {
 
 #[derive(Debug, PartialEq)]
 enum Awaits {
-    /// The ends of these prompts, each with the last place that the client has of it.
-    Ends(BTreeMap<String, Position>),
+    /// The ends of these prompts.
+    Ends(Prompts),
     /// The end of this swarm, which it asked for.
     EndOf(SwarmId),
-    /// Nothing, but news of the swarm that it launched.
-    News(SwarmId),
+    /// News of the swarm that it launched, whose first prompts these are.
+    News(SwarmId, Prompts),
+}
+
+/// Prompts of one command, also those that are over: when the command is sent again, all of them are told again.
+type Prompts = BTreeMap<String, Prompt>;
+
+/// What the client has of a prompt.
+#[derive(Debug, Default, PartialEq)]
+struct Prompt {
+    /// Its last place.
+    at: Position,
+    /// The end was among it.
+    over: bool,
 }
 
 /// What the client subscribed to.
@@ -219,8 +231,8 @@ impl Memory {
         };
         let swarm_id = fields.swarm_id.clone();
         let awaits = match (kind, swarm_id) {
-            ("inject_ack", _) => Some(Awaits::Ends(BTreeMap::new())),
-            ("swarm_launched", Some(swarm_id)) => Some(Awaits::News(swarm_id)),
+            ("inject_ack", _) => Some(Awaits::Ends(Prompts::new())),
+            ("swarm_launched", Some(swarm_id)) => Some(Awaits::News(swarm_id, Prompts::new())),
             ("swarm_status", Some(swarm_id)) if fields.status == Some(Value::from("terminating")) => {
                 Some(Awaits::EndOf(swarm_id))
             }
@@ -289,7 +301,7 @@ impl Memory {
     fn settle(&mut self, kind: &str, fields: &Fields) {
         if kind == "swarm_terminated" {
             self.open.retain(|_, open| match &open.awaits {
-                Awaits::EndOf(swarm) | Awaits::News(swarm) => fields.swarm_id.as_ref() != Some(swarm),
+                Awaits::EndOf(swarm) | Awaits::News(swarm, _) => fields.swarm_id.as_ref() != Some(swarm),
                 Awaits::Ends(_) => true,
             });
         }
@@ -297,15 +309,19 @@ impl Memory {
         else {
             return;
         };
-        if let Some(Awaits::Ends(prompts)) = self.open.get_mut(name).map(|open| &mut open.awaits) {
-            if matches!(kind, "inject_failed" | "turn_complete") {
-                prompts.remove(id);
-                if prompts.is_empty() {
-                    self.open.remove(name);
-                }
-            } else if kind == "inject_ack" || prompts.contains_key(id) {
-                prompts.insert(id.clone(), position);
-            }
+        let Some(Awaits::Ends(prompts) | Awaits::News(_, prompts)) =
+            self.open.get_mut(name).map(|open| &mut open.awaits)
+        else {
+            return;
+        };
+        if kind == "inject_ack" || prompts.contains_key(id) {
+            let prompt = prompts.entry(id.clone()).or_default();
+            prompt.at = position.max(prompt.at);
+            prompt.over |= matches!(kind, "inject_failed" | "turn_complete");
+        }
+        let all_over = prompts.values().all(|prompt| prompt.over);
+        if all_over && matches!(self.open.get(name).map(|open| &open.awaits), Some(Awaits::Ends(_))) {
+            self.open.remove(name);
         }
     }
 
@@ -313,8 +329,10 @@ impl Memory {
     /// what is not answered, in the order in which it was asked.
     pub(super) fn again(&mut self) -> Vec<u8> {
         for (name, open) in &self.open {
-            if let Awaits::Ends(prompts) = &open.awaits {
-                let had = prompts.iter().map(|(id, at)| (id.clone(), (*at, name.clone())));
+            if let Awaits::Ends(prompts) | Awaits::News(_, prompts) = &open.awaits {
+                let had = prompts
+                    .iter()
+                    .map(|(id, prompt)| (id.clone(), (prompt.at, name.clone())));
                 self.had.extend(had);
             }
         }
@@ -372,7 +390,10 @@ impl Memory {
 
     /// Whether something that was asked for is not answered or not over.
     pub(super) fn has_open(&self) -> bool {
-        let awaited = |open: &Open| !matches!(open.awaits, Awaits::News(_));
+        let awaited = |open: &Open| match &open.awaits {
+            Awaits::News(_, prompts) => prompts.values().any(|prompt| !prompt.over),
+            Awaits::Ends(_) | Awaits::EndOf(_) => true,
+        };
         self.has_unanswered() || self.open.values().any(awaited)
     }
 

@@ -194,3 +194,33 @@ fn failures_are_seen_in_both_spellings() {
         assert!(hear(&mut memory, line).is_some() && memory.failed);
     }
 }
+
+#[test]
+fn what_comes_again_of_a_launchs_first_prompts_is_held_against_what_the_client_has_also_of_one_that_is_over() {
+    let mut memory = memory();
+    send(
+        &mut memory,
+        json!({"command": "swarm_launch", "request_id": "L", "nodes": 2, "system_prompt": "x"}),
+    );
+    hear(
+        &mut memory,
+        json!({"type": "swarm_launched", "request_id": "L", "swarm_id": "s", "job_id": "j"}),
+    );
+    for (kind, id, seq, sub) in [
+        ("inject_ack", "i", 0, 1),
+        ("inject_ack", "k", 0, 1),
+        ("turn_started", "i", 4, 0),
+    ] {
+        assert!(hear(&mut memory, event(kind, "L", id, seq, sub)).is_some());
+    }
+    assert!(hear(&mut memory, event("turn_complete", "L", "k", 9, 0)).is_some());
+    memory.again();
+    for (kind, id, seq, sub) in [
+        ("inject_ack", "i", 0, 1),
+        ("turn_started", "i", 4, 0),
+        ("turn_complete", "k", 9, 0),
+    ] {
+        assert_eq!(hear(&mut memory, event(kind, "L", id, seq, sub)), None, "{kind} {id}");
+    }
+    assert!(hear(&mut memory, event("turn_complete", "L", "i", 5, 0)).is_some());
+}
