@@ -4,7 +4,7 @@
 //! Two things make that exact. Subscriptions are made again from the places where the copy ends. And what comes again of
 //! the client's own prompts, whose requests are sent again too, is held against the last place that it has of each.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -108,8 +108,11 @@ pub(super) struct Memory {
     opened: u64,
     subscriptions: Vec<Subscription>,
     positions: BTreeMap<Place, (Option<SwarmId>, Position)>,
-    /// Of prompts that were open when a router went: the last place that the client has, and the request.
+    /// Of prompts of commands that were sent again to another router: the last place that the client has, and the request.
     had: HashMap<String, (Position, String)>,
+    /// Requests that were sent again without being answered. Their prompts may be told twice, by a subscription and as
+    /// the answer.
+    sent_again: HashSet<String>,
     /// Something that was asked for went wrong.
     pub failed: bool,
     /// The router was told to end.
@@ -130,6 +133,7 @@ impl Memory {
             subscriptions: Vec::new(),
             positions: BTreeMap::new(),
             had: HashMap::new(),
+            sent_again: HashSet::new(),
             failed: false,
             shut_down: false,
         }
@@ -159,6 +163,7 @@ impl Memory {
         };
         // Asked for anew by the client itself: all of it comes again.
         self.had.retain(|_, (_, request)| *request != name);
+        self.sent_again.remove(&name);
         let subscribe = subscription_in(&fields, enveloped);
         self.unanswered.push_back(Sent {
             name,
@@ -199,15 +204,22 @@ impl Memory {
 
     /// Whether an event of an own prompt lies behind the last one that the client has.
     fn is_new(&mut self, fields: &Fields) -> bool {
-        let had = fields.injection_id.as_ref().and_then(|id| self.had.get_mut(id));
-        match (had, fields.place()) {
-            (Some((had, _)), Some((_, position))) => {
-                let new = position > *had;
-                *had = position.max(*had);
-                new
-            }
-            _ => true,
+        let (Some(id), Some((_, position))) = (&fields.injection_id, fields.place()) else {
+            return true;
+        };
+        if let Some((had, _)) = self.had.get_mut(id) {
+            let new = position > *had;
+            *had = position.max(*had);
+            return new;
         }
+        if let Some(name) = fields
+            .request_id
+            .as_ref()
+            .filter(|name| self.sent_again.contains(*name))
+        {
+            self.had.insert(id.clone(), (position, name.clone()));
+        }
+        true
     }
 
     /// Takes the answer of a command; `false` if it is one that the client has.
@@ -349,6 +361,8 @@ impl Memory {
         }
         let mut open: Vec<&Open> = self.open.values().collect();
         open.sort_by_key(|open| open.number);
+        self.sent_again
+            .extend(self.unanswered.iter().map(|sent| sent.name.clone()));
         let waiting = self.unanswered.iter().map(|sent| &sent.line);
         lines.extend(open.iter().map(|open| &open.line).chain(waiting).cloned());
         lines

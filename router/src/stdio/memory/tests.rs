@@ -105,6 +105,31 @@ fn what_comes_again_of_an_own_prompt_is_held_against_what_the_client_has() {
 }
 
 #[test]
+fn a_prompt_in_flight_is_told_once_by_the_subscription_and_the_answer_together() {
+    let mut memory = memory();
+    send(&mut memory, json!({"command": "subscribe", "request_id": "s"}));
+    hear(&mut memory, json!({"type": "subscribed", "request_id": "s"})).unwrap();
+    hear(&mut memory, json!({"type": "caught_up", "request_id": "s"})).unwrap();
+    let inject = json!({"command": "inject", "request_id": "r", "content": "x"});
+    send(&mut memory, inject.clone());
+    // The router had accepted it, and went before it could say so.
+    assert_eq!(lines(&memory.again()).len(), 2);
+    let story = [("inject_ack", 4, 1), ("turn_started", 6, 0), ("assistant_delta", 7, 0)];
+    for (kind, seq, sub) in story {
+        assert!(hear(&mut memory, event(kind, "r", "i", seq, sub)).is_some(), "{kind}");
+    }
+    for (kind, seq, sub) in story {
+        assert_eq!(hear(&mut memory, event(kind, "r", "i", seq, sub)), None, "{kind}");
+    }
+    assert!(hear(&mut memory, event("assistant", "r", "i", 8, 0)).is_some());
+    send(&mut memory, inject);
+    assert!(
+        hear(&mut memory, event("inject_ack", "r", "i", 4, 1)).is_some(),
+        "asked for by the client itself"
+    );
+}
+
+#[test]
 fn a_client_that_asks_for_the_past_gets_it() {
     let mut memory = memory();
     assert!(hear(&mut memory, event("assistant", "", "i", 9, 0)).is_some());
