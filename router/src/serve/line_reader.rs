@@ -23,6 +23,8 @@ pub struct LineReader<R> {
     limit: usize,
     /// Bytes of a line that is being read away.
     skipping: Option<u64>,
+    /// A last line without its newline is one.
+    unfinished_counts: bool,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
@@ -34,6 +36,15 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             searched: 0,
             limit,
             skipping: None,
+            unfinished_counts: true,
+        }
+    }
+
+    /// Lines of a program, which ends each of them: what has no newline is a piece of one, left by its death.
+    pub fn of_a_program(source: R) -> Self {
+        Self {
+            unfinished_counts: false,
+            ..Self::new(source, usize::MAX)
         }
     }
 
@@ -85,6 +96,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         self.searched = 0;
         let rest = self.buffer.split().freeze();
         match self.skipping.take() {
+            _ if !self.unfinished_counts => ReadLine::End,
             Some(before) => ReadLine::TooLong(before + rest.len() as u64),
             None if rest.iter().all(u8::is_ascii_whitespace) => ReadLine::End,
             None => ReadLine::Line(rest),
@@ -105,6 +117,13 @@ mod tests {
                 line => lines.push(line),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_piece_of_a_programs_line_is_no_line() {
+        let mut reader = LineReader::of_a_program(b"{}\n{\"type\":\"inject_ack".as_slice());
+        assert_eq!(reader.next().await.unwrap(), ReadLine::Line(Bytes::from_static(b"{}")));
+        assert_eq!(reader.next().await.unwrap(), ReadLine::End);
     }
 
     #[tokio::test]

@@ -85,7 +85,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Relay<R, W> {
         mut stop: watch::Receiver<Stop>,
     ) -> std::io::Result<Relayed> {
         let (source, mut sink) = stream.into_split();
-        let mut events = LineReader::new(source, usize::MAX);
+        let mut events = LineReader::of_a_program(source);
         let mut commands = BytesMut::from(self.memory.again().as_slice());
         let mut hears = true;
         loop {
