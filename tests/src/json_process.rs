@@ -19,13 +19,14 @@ const CHARS_SHOWN: usize = 400;
 /// The process. It is killed when this value is dropped; what it has left behind is not.
 ///
 /// Every line of its standard output must be a JSON object: the first that is not fails the test at its next wait, at
-/// [`JsonProcess::wait_exit`], or at the end.
+/// [`JsonProcess::wait_exit`], or at the end. Half a line at the end is one of these, unless the process was killed.
 pub struct JsonProcess {
     name: String,
     child: Child,
     stdin: Option<ChildStdin>,
     seen: Arc<Seen>,
     exited: Option<ExitStatus>,
+    killed: bool,
 }
 
 #[derive(Default)]
@@ -38,6 +39,8 @@ struct Seen {
 struct Output {
     lines: Vec<Value>,
     not_an_object: Option<String>,
+    /// What stood behind the last newline.
+    unfinished: Option<String>,
     stdout_ended: bool,
     stderr: Vec<u8>,
 }
@@ -68,6 +71,7 @@ impl JsonProcess {
             child,
             seen,
             exited: None,
+            killed: false,
         }
     }
 
@@ -185,6 +189,7 @@ impl JsonProcess {
     /// Kills it, as `kill -9` does, and waits until it is gone.
     pub fn kill(&mut self) {
         if self.exited.is_none() {
+            self.killed = true;
             let _ = self.child.kill();
             self.exited = self.child.wait().ok();
         }
@@ -208,7 +213,10 @@ impl JsonProcess {
     }
 
     fn check_lines(&self) {
-        let bad = self.seen.lock().not_an_object.clone();
+        let output = self.seen.lock();
+        let unfinished = output.unfinished.clone().filter(|_| !self.killed);
+        let bad = output.not_an_object.clone().or(unfinished);
+        drop(output);
         if let Some(line) = bad {
             self.fail(&format!("wrote a line that is no JSON object: {}", shortened(&line)));
         }
@@ -239,13 +247,11 @@ impl Seen {
             if ended {
                 output.stdout_ended = true;
             } else {
+                let text = || String::from_utf8_lossy(&line).into_owned();
                 match serde_json::from_slice::<Value>(&line) {
-                    Ok(value) if value.is_object() && line.ends_with(b"\n") => output.lines.push(value),
-                    _ => drop(
-                        output
-                            .not_an_object
-                            .get_or_insert_with(|| String::from_utf8_lossy(&line).into_owned()),
-                    ),
+                    _ if !line.ends_with(b"\n") => output.unfinished = Some(text()),
+                    Ok(value) if value.is_object() => output.lines.push(value),
+                    _ => drop(output.not_an_object.get_or_insert_with(text)),
                 }
             }
             self.changed.notify_all();
