@@ -177,6 +177,9 @@ pub struct LaunchArgs {
     /// What runs the nodes, where the configuration allows several
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
+    /// Refuse instead of waiting in the queue: there must be that many idle nodes now
+    #[arg(long)]
+    pub immediate: bool,
     /// A setting for the provider that differs from the configuration; may be given several times
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
     pub params: Vec<(String, serde_json::Value)>,

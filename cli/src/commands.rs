@@ -56,6 +56,7 @@ struct SwarmNow {
     event: Event,
     status: SwarmState,
     provider_state: Option<String>,
+    reason: Option<String>,
     node_count: u32,
     nodes: Vec<NodeStatus>,
 }
@@ -86,11 +87,13 @@ impl SwarmNow {
                 node_count,
                 status,
                 slurm_state,
+                reason,
                 nodes,
             }) => Some(Self {
                 event,
                 status,
                 provider_state: slurm_state,
+                reason,
                 node_count,
                 nodes,
             }),

@@ -47,6 +47,8 @@ pub struct SwarmView<'a> {
     pub status: SwarmState,
     /// The provider's word for it.
     pub provider_state: Option<&'a str>,
+    /// Why its job waits, or what became of it.
+    pub reason: Option<&'a str>,
     /// How many nodes.
     pub node_count: u32,
     /// Each of them.
@@ -69,6 +71,9 @@ pub fn swarm(colours: Colours, view: &SwarmView<'_>) -> String {
     let tokens: u64 = view.nodes.iter().map(|node| node.tokens).sum();
     title.push(format!("{tokens} tokens"));
     let mut text = format!("swarm {}: {}\n", view.swarm_id, title.join(", "));
+    if let Some(reason) = view.reason {
+        text += &format!("{}\n", one_line(reason, 400));
+    }
     if view.nodes.is_empty() {
         return text;
     }
@@ -243,6 +248,7 @@ mod tests {
             job_id: Some("7"),
             status: SwarmState::Running,
             provider_state: Some("RUNNING"),
+            reason: None,
             node_count: 2,
             nodes: &nodes,
         };

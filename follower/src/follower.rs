@@ -170,6 +170,22 @@ impl Desk {
                 };
                 self.requests.send(prepare).await.is_ok()
             }
+            Downward::Launch { ticket, swarm_id, data } => {
+                let launch = Request::Launch { ticket, swarm_id, data };
+                self.requests.send(launch).await.is_ok()
+            }
+            Downward::Heartbeats {
+                ticket,
+                job_id,
+                node_count,
+            } => {
+                let heartbeats = Request::Heartbeats {
+                    ticket,
+                    job_id,
+                    node_count,
+                };
+                self.requests.send(heartbeats).await.is_ok()
+            }
             Downward::Read {
                 ticket,
                 place,

@@ -1,5 +1,5 @@
-//! Parts of an outbox on request, and the empty files of a new job: file work that a ticket asks for, a few at a time,
-//! beside the following.
+//! Parts of an outbox on request, heartbeats, the empty files of a new job, a swarm's launch file: file work that a ticket
+//! asks for, a few at a time, beside the following.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use codeswarm_mailbox::{Located, Mailbox, Tail, TailStep, seek};
 use codeswarm_protocol::frame::{ReadFrom, Ticket, Upward};
-use codeswarm_protocol::ids::{JobId, Place, Seq};
+use codeswarm_protocol::ids::{JobId, NodeId, Place, Seq, SwarmId};
 use rustix::fs::{Mode, OFlags};
+use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -27,6 +28,24 @@ const MAX_PART: u32 = 4 * 1024 * 1024;
 pub enum Request {
     /// Make a job's empty files.
     Prepare {
+        /// Names the answer.
+        ticket: Ticket,
+        /// The job.
+        job_id: JobId,
+        /// Ranks below this.
+        node_count: u32,
+    },
+    /// Write a swarm's launch file.
+    Launch {
+        /// Names the answer.
+        ticket: Ticket,
+        /// Whose.
+        swarm_id: SwarmId,
+        /// What is in it.
+        data: Bytes,
+    },
+    /// The heartbeats of a job's nodes.
+    Heartbeats {
         /// Names the answer.
         ticket: Ticket,
         /// The job.
@@ -69,6 +88,8 @@ pub async fn answer(
             let answered = tokio::task::spawn_blocking(move || {
                 let _under_way = match &request {
                     Request::Prepare { .. } => stalls.begin("making a job's files", None, Instant::now()),
+                    Request::Launch { .. } => stalls.begin("writing a launch file", None, Instant::now()),
+                    Request::Heartbeats { .. } => stalls.begin("reading heartbeats", None, Instant::now()),
                     Request::Read { place, .. } => stalls.begin("reading the outbox", Some(place), Instant::now()),
                 };
                 carry_out(&mailbox, request)
@@ -97,6 +118,20 @@ fn carry_out(mailbox: &Mailbox, request: Request) -> Upward {
                 .err()
                 .map(|error| error.to_string()),
         },
+        Request::Launch { ticket, swarm_id, data } => Upward::Prepared {
+            ticket,
+            error: codeswarm_mailbox::launch::write(mailbox, &swarm_id, &data)
+                .err()
+                .map(|error| error.to_string()),
+        },
+        Request::Heartbeats {
+            ticket,
+            job_id,
+            node_count,
+        } => Upward::Heartbeats {
+            ticket,
+            data: heartbeats(mailbox, &job_id, node_count),
+        },
         Request::Read {
             ticket,
             place,
@@ -119,6 +154,22 @@ fn carry_out(mailbox: &Mailbox, request: Request) -> Upward {
             }
         }
     }
+}
+
+/// What each worker wrote last, one line each. One that cannot be read is as good as none: nobody waits for it.
+fn heartbeats(mailbox: &Mailbox, job_id: &JobId, node_count: u32) -> Bytes {
+    let mut lines = Vec::new();
+    for node_id in (0..node_count).filter_map(|rank| NodeId::new(rank).ok()) {
+        let place = Place::new(job_id.clone(), node_id);
+        let beat = codeswarm_mailbox::heartbeat::read(mailbox, &place).ok().flatten();
+        let beat = beat.and_then(|beat| serde_json::from_slice::<Box<RawValue>>(&beat).ok());
+        if let Some(beat) = beat
+            && !beat.get().contains('\n')
+        {
+            lines.extend_from_slice(format!("{{\"node_id\":{node_id},\"beat\":{}}}\n", beat.get()).as_bytes());
+        }
+    }
+    lines.into()
 }
 
 /// Whole lines of an outbox.

@@ -4,7 +4,8 @@
 //! <root>/mailbox/inbox/<JOB>_<NN>.jsonl       written by the follower, read by the worker
 //! <root>/mailbox/outbox/<JOB>_<NN>.jsonl      written by the worker, read by the follower
 //! <root>/mailbox/archive/<JOB>_<NN>.jsonl     the outbox, renamed by its worker at the end
-//! <root>/runs/<JOB>/launch.json               what the job was launched with
+//! <root>/launch/<SWARM>.json                  what a swarm is launched with, written before its job has a number
+//! <root>/runs/<JOB>/launch.json               what a local job was launched with
 //! <root>/runs/<JOB>/node_<NN>/                the agent's working directory
 //! <root>/runs/<JOB>/node_<NN>.heartbeat       the worker lives
 //! <root>/runs/<JOB>/node_<NN>.session/        what resuming the agent's conversation needs
@@ -19,7 +20,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use codeswarm_protocol::{JobId, Place};
+use codeswarm_protocol::{JobId, Place, SwarmId};
 
 use crate::error::MailboxError;
 use crate::filesystem::FilesystemKind;
@@ -179,6 +180,16 @@ impl Mailbox {
             .join(format!("node_{}", place.node_id.padded()))
     }
 
+    /// `launch/`.
+    pub fn launch_folder(&self) -> PathBuf {
+        self.0.root.join("launch")
+    }
+
+    /// What a swarm is launched with, where its job has no number yet when that is written.
+    pub fn swarm_launch_file(&self, swarm: &SwarmId) -> PathBuf {
+        self.launch_folder().join(format!("{swarm}.json"))
+    }
+
     /// What the job was launched with.
     pub fn launch_file(&self, job: &JobId) -> PathBuf {
         self.job_dir(job).join("launch.json")
@@ -210,6 +221,7 @@ impl Mailbox {
             self.outbox_folder(),
             self.archive_folder(),
             root.join("runs"),
+            self.launch_folder(),
         ] {
             self.make_folder(&folder)?;
         }

@@ -29,6 +29,7 @@
 //! | [`lease`] | one follower a mailbox |
 //! | [`cursor`] | how far a reader has come |
 //! | [`heartbeat`] | one small file that says 'alive' |
+//! | [`launch`] | what a swarm is launched with |
 //! | [`watch`] | when to look: inotify, or the polling of [`schedule`], which keeps to its budget of empty looks |
 
 pub mod append;
@@ -39,6 +40,7 @@ pub mod error;
 pub mod filesystem;
 pub mod group_commit;
 pub mod heartbeat;
+pub mod launch;
 pub mod layout;
 pub mod lease;
 pub mod lines;

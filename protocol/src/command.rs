@@ -51,6 +51,8 @@ pub struct BadRequest {
 pub enum Command {
     /// Start a swarm.
     SwarmLaunch(SwarmLaunch),
+    /// Take a job that this router did not launch for a swarm.
+    SwarmAdopt(SwarmAdopt),
     /// Send a prompt to nodes of a swarm, or of a job.
     Inject(Inject),
     /// End the running turn of nodes.
@@ -97,6 +99,17 @@ pub struct SwarmLaunch {
     /// Settings for the provider that differ from the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_params: Option<Map<String, Value>>,
+    /// Refuse instead of waiting in a queue: there must be that many idle nodes now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub immediate: bool,
+}
+
+/// Take a job of this mailbox that another router launched for a swarm. A command that names an unknown `job_id` does the
+/// same by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SwarmAdopt {
+    /// The job, as Slurm numbers it.
+    pub job_id: JobId,
 }
 
 /// Send a prompt. The nodes are named by `swarm_id` and `nodes`, or by `job_id` and `node_id`, or a mixture.
@@ -250,8 +263,9 @@ pub struct Ping {}
 pub struct Shutdown {}
 
 /// The names of all commands, for messages.
-pub const COMMANDS: [&str; 11] = [
+pub const COMMANDS: [&str; 12] = [
     "swarm_launch",
+    "swarm_adopt",
     "inject",
     "interrupt",
     "approve_execution",
@@ -269,6 +283,7 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Self::SwarmLaunch(_) => "swarm_launch",
+            Self::SwarmAdopt(_) => "swarm_adopt",
             Self::Inject(_) => "inject",
             Self::Interrupt(_) => "interrupt",
             Self::ApproveExecution(_) => "approve_execution",
@@ -380,6 +395,7 @@ fn command(name: &str, fields: Map<String, Value>) -> Result<Command, Rejection>
     }
     Ok(match name {
         "swarm_launch" => Command::SwarmLaunch(take(fields)?),
+        "swarm_adopt" => Command::SwarmAdopt(take(fields)?),
         "inject" => Command::Inject(take(fields)?),
         "interrupt" => Command::Interrupt(take(fields)?),
         "approve_execution" => Command::ApproveExecution(take(fields)?),

@@ -140,6 +140,9 @@ pub struct NodeStatus {
     /// The last trouble, until a turn completes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// When its worker last said that it lives, by the compute node's clock; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_at: Option<Timestamp>,
 }
 
 /// One swarm in `swarm_list`.
@@ -231,6 +234,21 @@ pub enum RouterWord {
         status: SwarmState,
         /// What runs it.
         provider: String,
+        /// Slurm's word for how its job is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slurm_state: Option<String>,
+        /// Why the job waits, in Slurm's word.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slurm_reason: Option<String>,
+    },
+    /// A job that this router did not launch is known from now on, as a swarm.
+    SwarmAdopted {
+        /// How many nodes: the tasks of the job.
+        node_count: u32,
+        /// How it is.
+        status: SwarmState,
+        /// What runs it.
+        provider: String,
     },
     /// A node's worker and agent are up.
     NodeReady {
@@ -253,6 +271,9 @@ pub enum RouterWord {
         /// The provider's own word, such as Slurm's job state.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slurm_state: Option<String>,
+        /// Why the job waits, or what became of it, in a sentence.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         /// Each node; only in the answer to the command.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         nodes: Vec<NodeStatus>,
@@ -295,13 +316,19 @@ pub enum RouterWord {
         /// What, where, what to do.
         message: String,
     },
-    /// The link to the mailbox is up or down.
+    /// The link to the login node is up or down, or on its way up. While it is down, commands wait.
     Link {
         /// Up.
         up: bool,
-        /// Why it is down.
+        /// The login node's own name, when it is up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        /// Why it is down, or what is being done to bring it up.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// What to do, where a person must act; absent where it passes by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        advice: Option<String>,
     },
     /// The providers.
     ProvidersList {

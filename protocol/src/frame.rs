@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{InjectionId, JobId, Place, Seq};
+use crate::ids::{InjectionId, JobId, Place, Seq, SwarmId};
 
 /// Names one request of the router to the follower, so that its answer is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,6 +18,25 @@ pub enum Downward {
     /// Make the inbox and the outbox of these nodes, empty, if they are not there (in the outbox or the archive).
     Prepare {
         /// Answered by [`Upward::Prepared`].
+        ticket: Ticket,
+        /// The job.
+        job_id: JobId,
+        /// Ranks `0..node_count`.
+        node_count: u32,
+    },
+    /// Write a swarm's launch file, durably, in the place of one that is there; answered by [`Upward::Prepared`].
+    Launch {
+        /// Answered by [`Upward::Prepared`].
+        ticket: Ticket,
+        /// Whose.
+        swarm_id: SwarmId,
+        /// The file's content.
+        #[serde(skip)]
+        data: Bytes,
+    },
+    /// Read the heartbeats of a job's nodes; answered by [`Upward::Heartbeats`].
+    Heartbeats {
+        /// Answered by [`Upward::Heartbeats`].
         ticket: Ticket,
         /// The job.
         job_id: JobId,
@@ -153,13 +172,21 @@ pub enum Upward {
         /// What failed, where, and what to do.
         error: String,
     },
-    /// The mailbox files of a job are there, or could not be made.
+    /// The mailbox files of a job, or a swarm's launch file, are there, or could not be made.
     Prepared {
         /// Of which request.
         ticket: Ticket,
         /// What failed, where, and what to do.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+    },
+    /// An answer to [`Downward::Heartbeats`].
+    Heartbeats {
+        /// Of which request.
+        ticket: Ticket,
+        /// For each node that has a heartbeat one line, `{"node_id":3,"beat":{…}}`, with what the worker wrote.
+        #[serde(skip)]
+        data: Bytes,
     },
     /// An answer to [`Downward::Read`].
     Part {

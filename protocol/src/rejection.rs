@@ -35,6 +35,8 @@ pub enum RejectionCode {
     Provider,
     /// The launch failed.
     LaunchFailed,
+    /// The login node cannot be reached, and somebody must do something about it first.
+    Link,
     /// The node's inbox could not be written; nothing was delivered.
     NotDelivered,
     /// Too much is waiting; try again when some of it is done.

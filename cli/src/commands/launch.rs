@@ -159,5 +159,6 @@ fn launch_command(args: LaunchArgs, prompt: Option<String>, settings: SwarmSetti
         worker: Some(worker),
         provider: args.provider,
         provider_params: (!params.is_empty()).then_some(params),
+        immediate: args.immediate,
     }))
 }

@@ -53,6 +53,7 @@ pub async fn status(mut session: Session, swarm_id: SwarmId) -> Result<Exit, Fai
         job_id: now.event.head.job_id.as_ref().map(|job| job.as_str()),
         status: now.status,
         provider_state: now.provider_state.as_deref(),
+        reason: now.reason.as_deref(),
         node_count: now.node_count,
         nodes: &now.nodes,
     };

@@ -269,14 +269,28 @@ pub fn note(word: &RouterWord, swarm: Option<&SwarmId>) -> Option<String> {
         }
         RouterWord::SwarmTerminated { .. } => Some(format!("{swarm} has ended")),
         RouterWord::RouterTrouble { message } => Some(format!("the router reports: {}", one_line(message, 400))),
-        RouterWord::Link { up: false, reason } => {
+        RouterWord::Link {
+            up: false,
+            reason,
+            advice,
+            ..
+        } => {
             let why = reason
                 .as_deref()
                 .map(|reason| format!(": {}", one_line(reason, 400)))
                 .unwrap_or_default();
-            Some(format!("the link to the cluster is down{why}; what was accepted waits"))
+            let what_to_do = advice
+                .as_deref()
+                .map(|advice| format!("; {}", one_line(advice, 400)))
+                .unwrap_or_default();
+            Some(format!(
+                "the link to the cluster is down{why}{what_to_do}; what was accepted waits"
+            ))
         }
-        RouterWord::Link { up: true, .. } => Some("the link to the cluster is up".to_owned()),
+        RouterWord::Link { up: true, host, .. } => {
+            let host = host.as_deref().map(|host| format!(" ({host})")).unwrap_or_default();
+            Some(format!("the link to the cluster is up{host}"))
+        }
         RouterWord::RecordsSkipped {
             file, offset, length, ..
         } => Some(format!(

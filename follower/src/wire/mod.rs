@@ -103,14 +103,14 @@ pub trait Frame: Serialize + DeserializeOwned {
 impl Frame for Downward {
     fn body(&self) -> Option<&Bytes> {
         match self {
-            Self::Append { line, .. } => Some(line),
+            Self::Append { line: body, .. } | Self::Launch { data: body, .. } => Some(body),
             _ => None,
         }
     }
 
     fn body_mut(&mut self) -> Option<&mut Bytes> {
         match self {
-            Self::Append { line, .. } => Some(line),
+            Self::Append { line: body, .. } | Self::Launch { data: body, .. } => Some(body),
             _ => None,
         }
     }
@@ -119,14 +119,14 @@ impl Frame for Downward {
 impl Frame for Upward {
     fn body(&self) -> Option<&Bytes> {
         match self {
-            Self::Chunk { data, .. } | Self::Part { data, .. } => Some(data),
+            Self::Chunk { data, .. } | Self::Part { data, .. } | Self::Heartbeats { data, .. } => Some(data),
             _ => None,
         }
     }
 
     fn body_mut(&mut self) -> Option<&mut Bytes> {
         match self {
-            Self::Chunk { data, .. } | Self::Part { data, .. } => Some(data),
+            Self::Chunk { data, .. } | Self::Part { data, .. } | Self::Heartbeats { data, .. } => Some(data),
             _ => None,
         }
     }

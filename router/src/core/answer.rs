@@ -41,5 +41,7 @@ pub(super) fn launched(swarm: &Swarm) -> RouterWord {
         node_count: swarm.node_count,
         status: swarm.status,
         provider: swarm.provider.clone(),
+        slurm_state: None,
+        slurm_reason: None,
     }
 }

@@ -47,6 +47,13 @@ impl Core {
         }
         match command {
             Command::SwarmLaunch(launch) => self.launch(asker, launch, fingerprint, context)?,
+            Command::SwarmAdopt(adopt) => {
+                return Err(Rejection::field(
+                    RejectionCode::UnknownJob,
+                    "job_id",
+                    format!("no job {} is known here", adopt.job_id),
+                ));
+            }
             Command::Inject(inject) => self.inject(asker, inject, fingerprint, context)?,
             Command::Interrupt(interrupt) => self.interrupt(asker, &interrupt, fingerprint, context)?,
             Command::ApproveExecution(approval) => self.approve(asker, &approval, fingerprint, context)?,

@@ -252,6 +252,7 @@ impl Core {
                 node_count: swarm.node_count,
                 status: swarm.status,
                 slurm_state: None,
+                reason: None,
                 nodes: Vec::new(),
             }
         };

@@ -29,6 +29,7 @@ impl Core {
             node_count: swarm.node_count,
             status: swarm.status,
             slurm_state: None,
+            reason: None,
             nodes,
         };
         answer(asker, swarm.event(word, context.at.wall), context);
@@ -51,6 +52,7 @@ impl Core {
             last_event: node.last_event.clone(),
             last_event_at: node.last_event_at,
             error: node.error.clone(),
+            heartbeat_at: None,
         })
     }
 }

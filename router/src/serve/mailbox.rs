@@ -62,7 +62,7 @@ impl Server {
                 done,
                 error,
             }),
-            Upward::Pong { .. } => {}
+            Upward::Pong { .. } | Upward::Heartbeats { .. } => {}
             Upward::Trouble { place, error } => {
                 let message = match place {
                     Some(place) => format!("node {place}: {error}"),

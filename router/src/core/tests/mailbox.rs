@@ -142,6 +142,11 @@ impl Mailbox {
                 };
                 Some(part(ticket, offset, next, next == end && rng.once_in(2), None))
             }
+            Downward::Launch { ticket, .. } => Some(Upward::Prepared { ticket, error: None }),
+            Downward::Heartbeats { ticket, .. } => Some(Upward::Heartbeats {
+                ticket,
+                data: Bytes::new(),
+            }),
             Downward::Hint { .. } | Downward::Unwatch { .. } | Downward::Ping { .. } => None,
         }
     }
