@@ -63,7 +63,10 @@ pub struct SlurmCluster {
     pub ssh: Option<Ssh>,
     /// An installed binary, absolute path there; absent: one is deployed.
     pub remote_binary: Option<PathBuf>,
-    /// What is asked of `sbatch`. Free of control characters; whether Slurm knows the names is for Slurm to say.
+    /// The binary to deploy, absolute path here; absent: the running one. Never beside `remote_binary`.
+    pub binary: Option<PathBuf>,
+    /// What is asked of `sbatch`. Free of control characters; whether Slurm knows the names is for Slurm to say. Its
+    /// `template` is absolute.
     pub slurm: SlurmSection,
 }
 
@@ -74,6 +77,8 @@ pub struct Ssh {
     pub login_alias: String,
     /// The socket of an open control master; absolute.
     pub control_path: Option<PathBuf>,
+    /// What `ssh -F` is given; absolute. Absent: nothing.
+    pub config_file: Option<PathBuf>,
 }
 
 /// The router's settings.

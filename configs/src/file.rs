@@ -2,6 +2,8 @@
 //!
 //! Doc comments of fields are the text of `docs/CONFIGURATION.md`.
 
+use std::path::PathBuf;
+
 use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,9 @@ pub struct SshSection {
     /// after a second factor); it is used as it is. Absent: a connection of our own is opened.
     #[serde(default)]
     pub control_path: Option<String>,
+    /// The ssh configuration file to use (`ssh -F`) instead of your own. Absent: your own, as `ssh` finds it.
+    #[serde(default)]
+    pub config_file: Option<String>,
 }
 
 /// The `cluster` section.
@@ -52,6 +57,9 @@ pub struct ClusterSection {
     /// The absolute path of a `codeswarm` binary that is already installed on the cluster. Absent: one is deployed into
     /// the workspace.
     pub remote_binary: Option<String>,
+    /// A `codeswarm` binary on this machine to deploy into the workspace: a static build, say, or one for the cluster's
+    /// platform. Absent: the running one is deployed. Not together with `remote_binary`.
+    pub binary: Option<String>,
     /// What is asked of Slurm for each swarm.
     pub slurm: Option<SlurmSection>,
 }
@@ -79,28 +87,60 @@ pub enum Watch {
     Poll,
 }
 
-/// The `cluster.slurm` section: defaults of a launch, each handed to the `sbatch` option of the same name.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+/// The `cluster.slurm` section: defaults of a launch, each handed to the `sbatch` option of the same name, and how the
+/// router deals with Slurm. Written out, it is what a launch asked for; absent options are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SlurmSection {
     /// The partition; absent: the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
     /// The account that is charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// The quality of service.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
     /// The longest a swarm may run, as `sbatch --time` takes it: `minutes`, `minutes:seconds`, `hours:minutes:seconds`,
     /// `days-hours`, `days-hours:minutes` or `days-hours:minutes:seconds`. Absent: the partition's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<String>,
     /// Features that the nodes must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub constraint: Option<String>,
     /// Generic resources of each node, such as `gpu:1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gres: Option<String>,
     /// How many workers, each with its agent, share one node.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub agents_per_node: Option<u32>,
     /// Further options for `sbatch`, each one written whole (`--reservation=tuesday`).
     pub sbatch_args: Vec<String>,
+    /// A file of this machine that takes the place of the built-in template of the batch script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<PathBuf>,
+    /// How many seconds pass at least between two calls of `squeue`. Below 30 is for tests only: Slurm's controller is
+    /// shared with everybody on the cluster.
+    #[schemars(range(min = 1, max = 3600))]
+    pub poll_seconds: u64,
+}
+
+impl Default for SlurmSection {
+    fn default() -> Self {
+        Self {
+            partition: None,
+            account: None,
+            qos: None,
+            time_limit: None,
+            constraint: None,
+            gres: None,
+            agents_per_node: None,
+            sbatch_args: Vec::new(),
+            template: None,
+            poll_seconds: 30,
+        }
+    }
 }
 
 /// The `router` section.

@@ -24,6 +24,7 @@ mod reference;
 mod resolve;
 mod rules;
 mod shape;
+mod slurm;
 
 pub use config::{Backend, Cluster, Config, Loaded, Router, SlurmCluster, Ssh};
 pub use environment::Environment;
@@ -32,3 +33,4 @@ pub use finding::{ConfigError, Finding, TextPosition};
 pub use load::load;
 pub use reference::reference_page;
 pub use resolve::parse;
+pub use slurm::{ParameterProblem, ParametersError};

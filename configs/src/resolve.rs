@@ -13,6 +13,7 @@ use crate::finding::{ConfigError, Finding, TextPosition};
 use crate::located::Located;
 use crate::rules;
 use crate::shape::file_shape;
+use crate::slurm;
 
 /// Reads a configuration from its text.
 ///
@@ -107,10 +108,11 @@ impl Resolver<'_> {
             (None, None) => BackendWord::Local,
         };
         if backend == BackendWord::Local {
-            let unused: [(&[&str], bool); 3] = [
+            let unused: [(&[&str], bool); 4] = [
                 (&["ssh"], ssh.is_some()),
                 (&["cluster", "slurm"], cluster.slurm.is_some()),
                 (&["cluster", "remote_binary"], cluster.remote_binary.is_some()),
+                (&["cluster", "binary"], cluster.binary.is_some()),
             ];
             for (path, _) in unused.into_iter().filter(|(_, written)| *written) {
                 self.warn(
@@ -138,14 +140,19 @@ impl Resolver<'_> {
             Some(text) => self.shared_path(&["cluster", "remote_binary"], text, is_remote),
             None => None,
         };
-        let slurm = cluster.slurm.unwrap_or_default();
-        self.slurm(&slurm);
+        if cluster.binary.is_some() && cluster.remote_binary.is_some() {
+            let message = "stands beside cluster.remote_binary; keep this one to have it deployed, or that one to run what is installed";
+            self.problem(&["cluster", "binary"], message);
+        }
+        let binary = self.optional_own_path(&["cluster", "binary"], cluster.binary.as_deref());
+        let slurm = self.slurm(cluster.slurm.unwrap_or_default());
         let ssh = ssh.and_then(|ssh| self.ssh(ssh));
         let backend = match backend {
             BackendWord::Local => Backend::Local,
             BackendWord::Slurm => Backend::Slurm(SlurmCluster {
                 ssh,
                 remote_binary,
+                binary,
                 slurm,
             }),
         };
@@ -160,24 +167,23 @@ impl Resolver<'_> {
 
     fn ssh(&mut self, ssh: SshSection) -> Option<Ssh> {
         self.hold(&["ssh", "login_alias"], rules::login_alias(&ssh.login_alias));
-        let control_path = match ssh.control_path {
-            Some(text) => Some(self.own_path(&["ssh", "control_path"], &text)?),
-            None => None,
-        };
         Some(Ssh {
+            control_path: self.optional_own_path(&["ssh", "control_path"], ssh.control_path.as_deref()),
+            config_file: self.optional_own_path(&["ssh", "config_file"], ssh.config_file.as_deref()),
             login_alias: ssh.login_alias,
-            control_path,
         })
     }
 
-    fn slurm(&mut self, slurm: &SlurmSection) {
-        if let Some(limit) = &slurm.time_limit {
-            self.hold(&["cluster", "slurm", "time_limit"], rules::time_limit(limit));
+    fn slurm(&mut self, mut slurm: SlurmSection) -> SlurmSection {
+        for broken in slurm::broken_rules(&slurm) {
+            let index = broken.index.map(|index| index.to_string());
+            let path = ["cluster", "slurm", broken.key].into_iter().chain(index.as_deref());
+            self.problem(&path.collect::<Vec<_>>(), &broken.message);
         }
-        for (index, argument) in slurm.sbatch_args.iter().enumerate() {
-            let path = ["cluster", "slurm", "sbatch_args", &index.to_string()];
-            self.hold(&path, rules::sbatch_argument(argument));
+        if let Some(template) = slurm.template.take() {
+            slurm.template = self.own_path(&["cluster", "slurm", "template"], &template.to_string_lossy());
         }
+        slurm
     }
 
     fn router(&mut self, router: RouterSection, cluster: Option<&Cluster>) -> Option<Router> {
@@ -272,6 +278,11 @@ impl Resolver<'_> {
         Some(Path::new(text).components().collect())
     }
 
+    /// A path of this machine that may be absent; also `None` after a problem was reported.
+    fn optional_own_path(&mut self, path: &[&str], text: Option<&str>) -> Option<PathBuf> {
+        self.own_path(path, text?)
+    }
+
     /// `codeswarm` in the user's state folder, the default of `path`.
     fn own_state_folder(&mut self, path: &[&str]) -> Option<PathBuf> {
         let folder = self.environment.state_home().map(|home| home.join("codeswarm"));
@@ -328,11 +339,16 @@ impl Resolver<'_> {
 }
 
 /// The same number for the same mailbox, in every version of this software: state found under it must stay found.
-/// (64-bit FNV-1a over the four parts, each ended by a NUL, which none of them has.)
+/// (64-bit FNV-1a over the parts, each ended by a NUL, which none of them has. An alias of another ssh configuration file
+/// is another host, so that file is the fifth part where there is one.)
 fn mailbox_fingerprint(cluster: &Cluster) -> u64 {
     let (backend, login_alias) = match &cluster.backend {
         Backend::Local => ("local", ""),
         Backend::Slurm(slurm) => ("slurm", slurm.ssh.as_ref().map_or("", |ssh| ssh.login_alias.as_str())),
+    };
+    let config_file = match &cluster.backend {
+        Backend::Slurm(slurm) => slurm.ssh.as_ref().and_then(|ssh| ssh.config_file.as_deref()),
+        Backend::Local => None,
     };
     let parts = [
         login_alias.as_bytes(),
@@ -340,7 +356,11 @@ fn mailbox_fingerprint(cluster: &Cluster) -> u64 {
         cluster.workspace_root.as_os_str().as_encoded_bytes(),
         cluster.cluster_subdir.as_os_str().as_encoded_bytes(),
     ];
-    let bytes = parts.iter().flat_map(|part| part.iter().chain(&[0]));
+    let config_file = config_file.map(|file| file.as_os_str().as_encoded_bytes());
+    let bytes = parts
+        .into_iter()
+        .chain(config_file)
+        .flat_map(|part| part.iter().chain(&[0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -58,6 +58,16 @@ pub(crate) fn file_shape() -> Shape {
     )
 }
 
+/// The shape of `cluster.slurm` alone.
+pub(crate) fn slurm_shape() -> Shape {
+    let slurm = file_shape()
+        .dotted_keys()
+        .into_iter()
+        .find(|(dotted, _)| dotted == "cluster.slurm")
+        .map(|(_, key)| key.shape.clone());
+    slurm.unwrap_or(Shape::Anything)
+}
+
 fn shape(schema: &Value) -> Shape {
     if let Some(words) = words(schema) {
         return Shape::Words(words);

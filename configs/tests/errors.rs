@@ -311,3 +311,19 @@ fn no_damaged_file_is_worse_than_refused() {
         }
     }
 }
+
+#[test]
+fn a_binary_is_deployed_or_installed_not_both() {
+    assert_problem(
+        r#"{"ssh":{"login_alias":"a"},"cluster":{"workspace_root":"/w","binary":"/here/c","remote_binary":"/there/c"}}"#,
+        "1:70: cluster.binary: stands beside cluster.remote_binary; keep this one to have it deployed, or that one to run what is installed",
+    );
+}
+
+#[test]
+fn squeue_is_asked_once_in_a_second_at_most() {
+    assert_problem(
+        r#"{"cluster":{"slurm":{"poll_seconds":0}}}"#,
+        "1:37: cluster.slurm.poll_seconds: expected a whole number from 1 to 3600, found the number 0",
+    );
+}

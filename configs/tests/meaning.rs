@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use codeswarm_configs::{Backend, Config, ConfigError, Environment, Loaded, Watch, load, parse};
+use codeswarm_configs::{Backend, Config, ConfigError, Environment, Loaded, SlurmSection, Watch, load, parse};
 use codeswarm_protocol::launch::AgentKind;
+use serde_json::json;
 
 fn environment() -> Environment {
     Environment::from_iter([("HOME", "/home/ada"), ("SCRATCH", "/scratch/ada")])
@@ -180,4 +181,118 @@ fn without_a_home_the_places_must_be_written() {
         .unwrap()
         .config;
     assert_eq!(config.router.state_dir, Path::new("/s"));
+}
+
+#[test]
+fn a_cluster_is_reached_and_served_with_files_of_this_machine() {
+    let config = config(
+        r#"{"ssh":{"login_alias":"a","config_file":"ssh/config"},
+            "cluster":{"workspace_root":"/shared","binary":"~/bin/codeswarm-static",
+                       "slurm":{"template":"${SCRATCH}/job.sh","poll_seconds":60}}}"#,
+    );
+    assert_eq!(
+        config.ssh().unwrap().config_file.as_deref(),
+        Some(Path::new("/etc/swarm/ssh/config"))
+    );
+    let Backend::Slurm(cluster) = config.cluster.backend else {
+        panic!("not Slurm")
+    };
+    assert_eq!(
+        cluster.binary.as_deref(),
+        Some(Path::new("/home/ada/bin/codeswarm-static"))
+    );
+    assert_eq!(
+        cluster.slurm.template.as_deref(),
+        Some(Path::new("/scratch/ada/job.sh"))
+    );
+    assert_eq!(cluster.slurm.poll_seconds, 60);
+    assert_eq!(SlurmSection::default().poll_seconds, 30);
+}
+
+#[test]
+fn an_alias_of_another_ssh_configuration_is_another_mailbox() {
+    let with = |ssh: &str| config(&format!(r#"{{"ssh":{ssh},{CLUSTER}}}"#)).router.state_dir;
+    let own = with(r#"{"login_alias":"a"}"#);
+    let other = with(r#"{"login_alias":"a","config_file":"/x"}"#);
+    assert_ne!(own, other);
+    assert_ne!(other, with(r#"{"login_alias":"a","config_file":"/y"}"#));
+    assert_eq!(own, with(r#"{"login_alias":"a","config_file":null}"#));
+}
+
+#[test]
+fn a_binary_to_deploy_is_not_used_by_the_local_backend() {
+    assert_eq!(
+        warnings(r#"{"cluster":{"binary":"/x"}}"#),
+        [
+            "c.json:1:22: cluster.binary: is not used by the local backend; set cluster.backend to \"slurm\", or take it out"
+        ]
+    );
+}
+
+fn asked(section: &SlurmSection, parameters: serde_json::Value) -> Result<SlurmSection, String> {
+    let serde_json::Value::Object(parameters) = parameters else {
+        panic!("not an object")
+    };
+    section.with(&parameters).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_launchs_parameters_replace_what_the_file_says_for_it_alone() {
+    let section = SlurmSection {
+        partition: Some("batch".into()),
+        qos: Some("normal".into()),
+        sbatch_args: vec!["--exclusive".into()],
+        template: Some("/job.sh".into()),
+        poll_seconds: 60,
+        ..SlurmSection::default()
+    };
+    assert_eq!(asked(&section, json!({})).as_ref(), Ok(&section));
+    let launch = asked(
+        &section,
+        json!({"partition": "debug", "qos": null, "time_limit": "1:00:00", "sbatch_args": ["--mem=0"], "agents_per_node": 2}),
+    );
+    assert_eq!(
+        launch,
+        Ok(SlurmSection {
+            partition: Some("debug".into()),
+            qos: None,
+            time_limit: Some("1:00:00".into()),
+            sbatch_args: vec!["--mem=0".into()],
+            agents_per_node: Some(2),
+            ..section
+        })
+    );
+}
+
+#[test]
+fn p12_a_launchs_parameters_are_refused_with_the_key_that_is_wrong() {
+    let refused = |parameters| asked(&SlurmSection::default(), parameters).unwrap_err();
+    assert_eq!(
+        refused(json!({"particion": "x"})),
+        "particion: unknown key; did you mean \"partition\"?"
+    );
+    assert!(refused(json!({"colour": 1})).contains("known here: account, agents_per_node"));
+    assert_eq!(
+        refused(json!({"agents_per_node": "2"})),
+        "agents_per_node: expected a whole number from 1 to 1024, found the string \"2\"; write it without quotes"
+    );
+    assert!(refused(json!({"time_limit": "1h"})).starts_with("time_limit: is not a time limit"));
+    assert!(refused(json!({"sbatch_args": ["--a", "b"]})).starts_with("sbatch_args[1]: is not an option"));
+    assert!(refused(json!({"account": "a\nb"})).contains("control character"));
+    for key in ["template", "poll_seconds"] {
+        let said = refused(json!({key: 1}));
+        assert!(said.starts_with(&format!("{key}: cannot be set by a launch")), "{said}");
+    }
+    assert!(refused(json!({"qoss": 1, "gres": 2})).contains("; "), "all at once");
+}
+
+#[test]
+fn what_a_launch_asked_for_is_stored_without_what_it_did_not() {
+    let section = asked(&SlurmSection::default(), json!({"partition": "debug"})).unwrap();
+    let stored = serde_json::to_value(&section).unwrap();
+    assert_eq!(
+        stored,
+        json!({"partition": "debug", "sbatch_args": [], "poll_seconds": 30})
+    );
+    assert_eq!(serde_json::from_value::<SlurmSection>(stored).unwrap(), section);
 }
