@@ -105,6 +105,11 @@ impl Job {
     pub fn swarm_id(&self) -> Option<SwarmId> {
         self.comment.as_deref().and_then(swarm_of)
     }
+
+    /// What happened to it and what to do, once it is over.
+    pub fn ending(&self) -> Option<String> {
+        crate::ending::sentence(&self.state, self.reason.as_deref(), self.exit_code)
+    }
 }
 
 /// `Key=value` pairs, whose values may hold spaces and `=`.

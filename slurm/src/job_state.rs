@@ -29,12 +29,10 @@ impl JobState {
     /// What the word means for a swarm.
     pub fn phase(&self) -> Phase {
         match self.0.as_str() {
-            "PENDING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD" | "SPECIAL_EXIT" | "RESV_DEL_HOLD" => {
-                Phase::Waiting
-            }
-            "CONFIGURING" | "RUNNING" | "RESIZING" | "SUSPENDED" | "SIGNALING" | "STAGE_OUT" | "STOPPED" => {
-                Phase::Running
-            }
+            "PENDING" | "REQUEUED" | "REQUEUE_FED" | "REQUEUE_HOLD" | "SPECIAL_EXIT" | "RESV_DEL_HOLD"
+            | "EXPEDITING" => Phase::Waiting,
+            "CONFIGURING" | "POWER_UP_NODE" | "RUNNING" | "RESIZING" | "SUSPENDED" | "SIGNALING" | "STAGE_OUT"
+            | "STOPPED" => Phase::Running,
             "COMPLETING" => Phase::Ending,
             "COMPLETED" => Phase::Completed,
             "BOOT_FAIL" | "CANCELLED" | "DEADLINE" | "FAILED" | "LAUNCH_FAILED" | "NODE_FAIL" | "OUT_OF_MEMORY"
@@ -52,13 +50,16 @@ impl JobState {
 impl FromStr for JobState {
     type Err = Infallible;
 
-    /// Takes `CANCELLED by 1000` and `CANCELLED+` for `CANCELLED`, as sacct and newer versions print it.
+    /// Takes `CANCELLED by 1000` and `CANCELLED+` for `CANCELLED`, as sacct and newer versions print it, and of
+    /// `RUNNING,COMPLETING` the last word, since newer versions put what it is doing behind what it is.
     fn from_str(text: &str) -> Result<Self, Infallible> {
         let word = text
             .split_ascii_whitespace()
             .next()
             .unwrap_or_default()
-            .trim_end_matches('+');
+            .split([',', '+'])
+            .rfind(|word| !word.is_empty())
+            .unwrap_or_default();
         Ok(Self(word.to_ascii_uppercase()))
     }
 }
@@ -86,6 +87,8 @@ mod tests {
         assert_eq!(phase("COMPLETED"), Phase::Completed);
         assert_eq!(phase("CANCELLED by 1000"), Phase::Failed);
         assert_eq!(phase("CANCELLED+"), Phase::Failed);
+        assert_eq!(phase("RUNNING,COMPLETING"), Phase::Ending);
+        assert_eq!(phase("PENDING+REQUEUED"), Phase::Waiting);
         assert_eq!(phase("TELEPORTED"), Phase::Unknown);
         assert_eq!(phase(""), Phase::Unknown);
     }

@@ -11,6 +11,7 @@
 pub mod batch;
 pub mod call;
 pub mod cancel;
+pub mod ending;
 pub mod error;
 pub mod hostnames;
 pub mod job;

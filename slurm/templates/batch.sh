@@ -36,7 +36,8 @@ fi
 # --wait=0               nor may one that has ended: some clusters kill the rest some seconds later.
 # --export=ALL           the agents' keys are in the environment; a job submitted with --export=NONE would hide even ours.
 # --input=none           nothing of the batch script is for the agents to read.
-# --label                standard error of all tasks is one file; each line tells its rank.
+# --label                standard error of all tasks is one file; each line tells its rank. srun also sets SLURM_LABELIO,
+#                        which would put numbers into what an agent's own srun prints, so env(1) takes it away again.
 # --distribution=block   ranks are numbered node after node, so that a rank tells its host.
 # --overlap              the workers' step holds no CPUs for itself, so that an agent can start steps of its own.
 # --mpi=none             there is no MPI, so a cluster's default for it cannot fail.
@@ -46,4 +47,4 @@ fi
 # of the workers', is the job's. When Slurm ends the job (scancel, the time limit, a requeue), the workers get SIGTERM
 # and KillWait seconds to archive. `scancel --full --signal=TERM` is not for us: srun, which gets that one too, kills them.
 exec srun --kill-on-bad-exit=0 --wait=0 --export=ALL --input=none --label --distribution=block --overlap --mpi=none \
-    {{srun_options}} {{worker}} worker --root {{root}} --launch {{launch_file}}
+    {{srun_options}} env -u SLURM_LABELIO {{worker}} worker --root {{root}} --launch {{launch_file}}

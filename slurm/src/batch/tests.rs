@@ -221,7 +221,9 @@ fn all_other_options_pass_and_no_kill_reaches_srun() {
     }
     for no_kill in ["--no-kill", "-k"] {
         assert!(
-            argument(no_kill).unwrap().contains("\n    --no-kill /work"),
+            argument(no_kill)
+                .unwrap()
+                .contains("\n    --no-kill env -u SLURM_LABELIO /work"),
             "{no_kill}"
         );
     }
