@@ -225,7 +225,6 @@ const OPTIONS: &[&str] = &[
     "SBATCH_REQUEUE",
     "SBATCH_SIGNAL",
     "SBATCH_WAIT",
-    "SBATCH_WORK_DIR",
     "SLURM_CLUSTERS",
 ];
 

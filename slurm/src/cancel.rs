@@ -105,8 +105,9 @@ mod tests {
         assert_eq!(read(&answer(228, "", waits)).unwrap(), Cancelled::NotRunning);
         assert_eq!(read(&answer(0, "", "")).unwrap(), Cancelled::Taken);
 
-        let silent = "scancel: error: slurm_kill_job2() failed Unable to contact slurm controller (connect failure)\n";
-        let error = read(&answer(1, "", silent)).unwrap_err();
+        let silent =
+            "scancel: error: Kill job error on job id 54: Unable to contact slurm controller (connect failure)\n";
+        let error = read(&answer(8, "", silent)).unwrap_err();
         assert!(matches!(error, SlurmError::Unreachable { .. }), "{error}");
         let other = "scancel: error: Kill job error on job id 1: Access/permission denied\n";
         let error = read(&answer(0, "", other)).unwrap_err();

@@ -6,16 +6,14 @@ use crate::job_state::{JobState, Phase};
 
 /// What happened to a job that is over, and what to do; `None` for one that is not.
 ///
-/// A swarm that reaches its time limit is `COMPLETED` as a rule, and not `TIMEOUT`: its workers are told a minute before,
-/// and end in order.
+/// A swarm that reaches its time limit is `COMPLETED` as a rule, and not `TIMEOUT`: its workers are told one to two minutes
+/// before (sbatch(1), `--signal`), and end in order.
 pub fn sentence(state: &JobState, reason: Option<&str>, exit_code: Option<(i32, i32)>) -> Option<String> {
     if !matches!(state.phase(), Phase::Completed | Phase::Failed) {
         return None;
     }
     let text = match (state.as_str(), reason) {
-        ("COMPLETED", _) => {
-            "all workers of the job ended in order, because they were told to or a minute before its time limit"
-        }
+        ("COMPLETED", _) => "all workers of the job ended in order",
         (_, Some("JobLaunchFailure" | "launch_failed_requeued_held")) | ("LAUNCH_FAILED", _) => {
             "Slurm could not start the batch script: most often the runs folder, for its output, is missing or the workspace \
              is not mounted on the compute node"
@@ -28,8 +26,8 @@ pub fn sentence(state: &JobState, reason: Option<&str>, exit_code: Option<(i32, 
              runs/<JOB>.err tells which and why"
         }
         ("TIMEOUT", _) => {
-            "the job reached its time limit and its workers did not end within the minute that they are given; launch again \
-             with a longer cluster.slurm.time_limit if there is work left"
+            "the job reached its time limit, and its workers had not ended when Slurm killed them; launch again, with a longer \
+             cluster.slurm.time_limit if there is work left"
         }
         ("CANCELLED", _) => "the job was cancelled, by its owner, an operator or a limit; launch again to go on",
         ("NODE_FAIL", _) => {

@@ -3,8 +3,9 @@
 
 use codeswarm_protocol::{JobId, SwarmId};
 
-use crate::batch::swarm_of;
+use crate::batch::{SIGNAL_SECONDS, swarm_of};
 use crate::call::{Answer, Call, number};
+use crate::ending;
 use crate::error::SlurmError;
 use crate::job_state::JobState;
 
@@ -35,6 +36,8 @@ pub struct Job {
     pub end: String,
     /// Its time limit, such as `1-00:00:00`, or `UNLIMITED`.
     pub time_limit: String,
+    /// How long it has run in this life, such as `1-02:03:04`.
+    pub run_time: String,
     /// Its comment; see [`Job::swarm_id`].
     pub comment: Option<String>,
     /// Its partition.
@@ -95,6 +98,7 @@ impl Job {
             start: text("StartTime"),
             end: text("EndTime"),
             time_limit: text("TimeLimit"),
+            run_time: text("RunTime"),
             comment: fields.said("Comment"),
             partition: text("Partition"),
             user: text("UserId").split('(').next().unwrap_or_default().to_owned(),
@@ -106,9 +110,29 @@ impl Job {
         self.comment.as_deref().and_then(swarm_of)
     }
 
-    /// What happened to it and what to do, once it is over.
+    /// Whether it has run into its time limit, or so far that Slurm has told its workers to end: that comes up to a minute
+    /// earlier than asked for (sbatch(1), `--signal`).
+    pub fn reached_time_limit(&self) -> bool {
+        let told_before = u64::from(SIGNAL_SECONDS) + 60;
+        self.state.as_str() == "TIMEOUT"
+            || matches!(
+                (seconds(&self.run_time), seconds(&self.time_limit)),
+                (Some(run), Some(limit)) if run.saturating_add(told_before) >= limit
+            )
+    }
+
+    /// What happened to it and what to do, once it is over. One that ended in order shortly before its time limit is told
+    /// to have reached it; whoever has just cancelled it knows better.
     pub fn ending(&self) -> Option<String> {
-        crate::ending::sentence(&self.state, self.reason.as_deref(), self.exit_code)
+        let sentence = ending::sentence(&self.state, self.reason.as_deref(), self.exit_code)?;
+        if self.state.as_str() == "COMPLETED" && self.reached_time_limit() {
+            return Some(format!(
+                "{sentence}, as they are told to one to two minutes before the job's time limit ({}); launch again, with a \
+                 longer cluster.slurm.time_limit if there is work left",
+                self.time_limit
+            ));
+        }
+        Some(sentence)
     }
 }
 
@@ -156,6 +180,17 @@ fn begins_with_key(text: &str) -> bool {
 fn leading_number(text: &str) -> Option<u32> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text[..digits].parse().ok()
+}
+
+/// `[days-]hours:minutes:seconds`; `None` for `UNLIMITED`.
+fn seconds(text: &str) -> Option<u64> {
+    let (days, clock) = text.split_once('-').unwrap_or(("0", text));
+    // Bounded, so that no sum is too large.
+    let number = |text: &str| text.parse().ok().filter(|number: &u64| *number <= 1_000_000);
+    let mut parts = clock.split(':').map(number);
+    let mut next = || parts.next().flatten();
+    let (hours, minutes, seconds) = (next()?, next()?, next()?);
+    Some(((number(days)? * 24 + hours) * 60 + minutes) * 60 + seconds)
 }
 
 fn exit_code(text: &str) -> Option<(i32, i32)> {
@@ -207,6 +242,30 @@ mod tests {
         assert_eq!(job.swarm_id().unwrap().as_str(), "0199-ab");
         assert_eq!(job.nodes, "node[0-3]");
         assert_eq!((job.restarts, job.task_count, job.end.as_str()), (None, None, ""));
+    }
+
+    #[test]
+    fn a_job_that_ended_in_order_because_of_its_time_limit_says_so() {
+        // 22.05.8 told a job of two minutes to end after 36 seconds, and it was COMPLETED.
+        let ended = |run: &str, limit: &str| {
+            let line = format!(
+                "JobId=44 JobName=x UserId=a(1) JobState=COMPLETED RunTime={run} TimeLimit={limit} ExitCode=0:0"
+            );
+            Job::parse(&line).unwrap()
+        };
+        let told = ended("00:00:38", "00:02:00");
+        assert!(told.ending().unwrap().contains("time limit (00:02:00)"), "{told:?}");
+        assert!(ended("1-00:58:01", "1-01:00:00").reached_time_limit());
+        for other in [
+            ended("00:00:38", "01:00:00"),
+            ended("00:00:38", "UNLIMITED"),
+            ended("", ""),
+        ] {
+            assert_eq!(
+                other.ending().unwrap(),
+                "COMPLETED: all workers of the job ended in order"
+            );
+        }
     }
 
     #[test]

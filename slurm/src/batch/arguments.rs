@@ -75,7 +75,7 @@ const OURS: &[Ours] = &[
     ),
     ours("wait", Some('W'), "sbatch would not answer before the job's end"),
     ours("help", Some('h'), "nothing would be submitted"),
-    ours("usage", None, "nothing would be submitted"),
+    ours("usage", Some('u'), "nothing would be submitted"),
     ours("version", Some('V'), "nothing would be submitted"),
 ];
 
