@@ -182,3 +182,24 @@ async fn the_program_is_deployed_on_the_way() {
     let (_follower, _) = up(&mut link).await;
     assert_eq!(std::fs::read_dir(bench.path("root/bin")).unwrap().count(), 1);
 }
+
+#[tokio::test]
+async fn a_link_that_is_let_go_while_it_connects_leaves_no_process() {
+    let Some(bench) = Bench::new() else { return };
+    let mark = "sleep 86399";
+    let link = Link::start(LinkSettings {
+        login: bench.login_with(&format!("ProxyCommand {mark}")),
+        root: bench.root(),
+        binary: bench.installed(),
+        watch: WatchMode::Auto,
+    });
+    let sockets = bench.path("s").to_str().unwrap().to_owned();
+    while found(&format!("^{mark}")).is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(link.events);
+    link.task.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(found(&format!("^{mark}")).is_empty());
+    assert!(found(&format!("^ssh -M .*{sockets}")).is_empty());
+}

@@ -1,6 +1,11 @@
 //! The room against a real sshd. `CODESWARM_TEST_SSH_CONFIG` names an ssh configuration whose host `testcluster` logs in to
 //! this machine without asking; without it these tests are left out, aloud. The program is the `codeswarm` beside the tests
 //! (`cargo build -p codeswarm-cli`), or `CODESWARM_TEST_BINARY`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests, and what only they call; they say what they have seen"
+)]
 
 mod commands;
 mod deployment;
