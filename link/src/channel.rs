@@ -43,6 +43,9 @@ const LAST_WORDS: Duration = Duration::from_secs(6);
 /// How long an ssh whose stream has ended may take to end itself.
 const LAST_BREATH: Duration = Duration::from_secs(2);
 
+/// How long a master whose connection broke takes to end.
+const MASTER_ENDS: Duration = Duration::from_millis(200);
+
 /// How much of what it says on standard error is kept, in bytes.
 const TAIL: usize = 8 * 1024;
 
@@ -190,7 +193,7 @@ impl Channel {
     /// The channel ended before a greeting.
     async fn ended_at_start(self, banner: Option<String>) -> Trouble {
         let (code, words, session, program) = self.last_breath().await;
-        if code.is_none() && !session.is_open().await {
+        if code.is_none() && !session.stands().await {
             return session.broken(&words);
         }
         ending::at_start(&Start {
@@ -227,7 +230,7 @@ impl Channel {
                 (None, String::new(), session, program)
             }
         };
-        if matches!(stop, Stop::Ended) && code.is_none() && !session.is_open().await {
+        if matches!(stop, Stop::Ended) && code.is_none() && !session.stands().await {
             return session.broken(&words);
         }
         ending::after_it_worked(
@@ -267,14 +270,23 @@ impl Channel {
 }
 
 impl Session {
+    /// Whether the connection outlives a channel of its own that has just ended: the master learns of a broken connection
+    /// at the same time as the channels, and takes a moment to end.
+    async fn stands(&self) -> bool {
+        tokio::time::sleep(MASTER_ENDS).await;
+        self.is_open().await
+    }
+
     /// The connection itself has ended.
     fn broken(&self, words: &str) -> Trouble {
         let all = format!("{}\n{words}", self.log());
         let trouble = crate::trouble::of_ssh(self.alias(), &all, crate::trouble::Moment::Channel);
         match trouble.kind {
-            TroubleKind::Unknown => {
-                crate::trouble::of_ssh(self.alias(), "hostname none", crate::trouble::Moment::Channel)
-            }
+            TroubleKind::Unknown => crate::trouble::of_ssh(
+                self.alias(),
+                "Could not resolve hostname none",
+                crate::trouble::Moment::Channel,
+            ),
             _ => trouble,
         }
     }

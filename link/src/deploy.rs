@@ -39,7 +39,7 @@ const COPY: Duration = Duration::from_secs(600);
 const LOOK: &str = r#"if [ -f "$0" ] && [ -s "$0" ]; then echo "codeswarm-link: there $(uname -sm)"; else echo "codeswarm-link: lacking $(uname -sm)"; fi"#;
 
 /// Takes the file from standard input. Arguments: folder, name, size, sha256, a word that is ours alone.
-const TAKE: &str = r#"umask 077; mkdir -p "$0" && cd "$0" || exit 73; find . -name ".tmp.*" -mtime +1 -exec rm -f {} + 2>/dev/null; t=".tmp.$4"; cat > "$t" && s=$(wc -c < "$t") && h=$(sha256sum < "$t" 2>/dev/null | cut -c1-64); if [ "${s:-0}" -ne "$2" ] || [ "${h:-$3}" != "$3" ]; then echo "codeswarm-link: ${s:-0} of $2 bytes arrived whole" >&2; rm -f "$t"; exit 74; fi; chmod 700 "$t" && mv -f "$t" "$1"; r=$?; rm -f "$t"; exit $r"#;
+const TAKE: &str = r#"LC_ALL=C; export LC_ALL; umask 077; mkdir -p "$0" && cd "$0" || exit 73; find . -name ".tmp.*" -mtime +1 -exec rm -f {} + 2>/dev/null; t=".tmp.$4"; cat > "$t" && s=$(wc -c < "$t") && h=$(sha256sum < "$t" 2>/dev/null | cut -c1-64); if [ "${s:-0}" -ne "$2" ] || [ "${h:-$3}" != "$3" ]; then echo "codeswarm-link: ${s:-0} of $2 bytes arrived whole" >&2; rm -f "$t"; exit 74; fi; chmod 700 "$t" && mv -f "$t" "$1"; r=$?; rm -f "$t"; exit $r"#;
 
 /// A program file of this machine.
 #[derive(Debug, Clone)]

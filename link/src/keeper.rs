@@ -27,6 +27,12 @@ const HELD: Duration = Duration::from_secs(15);
 /// A link that was up so long has worked: the next trouble begins with the shortest wait.
 const WORKED: Duration = Duration::from_secs(10);
 
+/// The shortest wait after a trouble, when somebody asks for another attempt at once.
+const LEAST: Duration = Duration::from_millis(300);
+
+/// The same after a trouble that a person must mend.
+const LEAST_LASTING: Duration = Duration::from_secs(2);
+
 /// How long closing the connection may take.
 const CLOSING: Duration = Duration::from_millis(800);
 
@@ -167,8 +173,15 @@ impl Keeper {
             }
             let wait = backoff.next(trouble.kind.is_lasting(), chance());
             tracing::info!(%trouble, ?wait, "the link is down");
+            // However often somebody asks, the login node must not take us for an attacker.
+            let least = if trouble.kind.is_lasting() {
+                LEAST_LASTING
+            } else {
+                LEAST
+            };
+            sleep(least.min(wait)).await;
             tokio::select! {
-                () = sleep(wait) => {}
+                () = sleep(wait.saturating_sub(least)) => {}
                 () = self.asked.notified() => {}
             }
         }

@@ -13,6 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
@@ -181,19 +182,34 @@ async fn launch(alias: &str, folder: &SocketFolder, config: Option<&Path>) -> Re
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // What it said is read as C's locale has it.
+        .env("LC_ALL", "C")
         // So that a proxy command ends with it, and a terminal's Ctrl-C does not end it before us.
         .process_group(0)
         .kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| cannot_start_ssh(&error))?;
-    let group = child.id().and_then(|id| i32::try_from(id).ok());
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
     match tokio::time::timeout(CONNECT_IN_ALL, child.wait()).await {
-        Ok(status) => status.map(Some).map_err(|error| system(&error.to_string())),
+        Ok(status) => {
+            group.0 = None;
+            status.map(Some).map_err(|error| system(&error.to_string()))
+        }
         Err(_) => {
-            if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
-                let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            }
+            drop(group);
             let _reaped = child.wait().await;
             Ok(None)
+        }
+    }
+}
+
+/// The processes of an ssh that connects. Whoever waits for it may lose interest; then they end. A master that has gone into
+/// the background is in a session of its own.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _gone = rustix::process::kill_process_group(group, Signal::KILL);
         }
     }
 }

@@ -86,10 +86,12 @@ pub(super) fn at_start(start: &Start<'_>) -> Trouble {
     if let Some(trouble) = of_program(alias, program, words) {
         return trouble;
     }
-    let how = match code {
-        Some(code) => format!("it ended with status {code}"),
-        None => "a signal ended it".to_owned(),
+    let Some(code) = code else {
+        // Perhaps the connection goes down with it, and perhaps somebody killed it: both pass.
+        let what = format!("the channel to {alias} ended before its follower had greeted");
+        return Trouble::new(TroubleKind::Closed, what, "the connection is made again");
     };
+    let how = format!("it ended with status {code}");
     let said = [stderr, stdout]
         .into_iter()
         .find_map(|text| text.lines().rfind(|line| !line.trim().is_empty()));
@@ -143,7 +145,7 @@ pub(super) fn after_it_worked(host: &str, ended: Ended<'_>) -> Trouble {
             let how = match code {
                 Some(0) => "ended".to_owned(),
                 Some(code) => format!("ended with status {code}"),
-                None => "was killed".to_owned(),
+                None => "or its channel was killed".to_owned(),
             };
             let said = stderr.lines().rfind(|line| !line.trim().is_empty());
             let said = said.map_or_else(String::new, |line| {

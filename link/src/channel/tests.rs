@@ -81,7 +81,7 @@ fn why_no_follower_greets() {
             "not available",
         ),
         (Some(0), "", "", NoGreeting, "said nothing"),
-        (None, "", "", NoGreeting, "a signal"),
+        (None, "", "", Closed, "made again"),
     ];
     for (code, stderr, stdout, kind, part) in cases {
         let trouble = start(code, stderr, stdout);

@@ -170,7 +170,7 @@ pub(super) fn of_program(kind: TroubleKind, program: &str, facts: &Facts<'_>) ->
         ),
         TroubleKind::WrongPlatform => (
             format!("{program} is for another kind of machine than {alias}"),
-            format!("name a build for it in cluster.deploy_binary, or {STATIC_BUILD}"),
+            "build codeswarm for it and install it there (cluster.remote_binary)".to_owned(),
         ),
         TroubleKind::Storage => (
             format!("{alias} cannot store what is needed: {}", line(&["No space", "quota", "Read-only"])),
