@@ -19,4 +19,5 @@ mod tree;
 
 pub use driver::{AgentCommand, AgentEvent, Death, Driver, Effect, Now};
 pub use session::{Session, SessionSpec, open};
-pub use tree::adopt_orphans;
+pub use stderr_tail::StderrTail;
+pub use tree::{adopt_orphans, kill_left_over};

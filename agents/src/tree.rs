@@ -30,9 +30,9 @@ fn mark_of_home(home: &Path) -> String {
 }
 
 #[cfg(target_os = "linux")]
-pub use linux::adopt_orphans;
+pub(crate) use linux::reap_orphans;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{kill_left_over, reap_orphans};
+pub use linux::{adopt_orphans, kill_left_over};
 
 /// Orphans cannot be adopted here; their process group is still ended.
 #[cfg(not(target_os = "linux"))]
@@ -43,8 +43,9 @@ pub fn adopt_orphans() -> std::io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn reap_orphans(_root: u32) {}
 
+/// Nothing that is left over can be found here.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn kill_left_over(_home: &Path) -> Vec<i32> {
+pub fn kill_left_over(_home: &Path) -> Vec<i32> {
     Vec::new()
 }
 

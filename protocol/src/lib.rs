@@ -18,6 +18,7 @@ pub mod rejection;
 pub mod schema;
 pub mod timestamp;
 pub mod turn;
+pub mod worker;
 
 pub use ids::{Epoch, IdError, InjectionId, JobId, NodeId, Place, RequestId, Seq, SwarmId};
 pub use nodes::NodeSelector;

@@ -11,6 +11,7 @@ pub mod app_server;
 pub mod cli;
 pub mod codex_swarm;
 pub mod json_process;
+pub mod kept_worker;
 pub mod model_server;
 pub mod processes;
 pub mod requires;

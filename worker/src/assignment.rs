@@ -71,6 +71,8 @@ mod tests {
             launch: None,
             shared_with_group: false,
             filesystem: Filesystem::Auto,
+            keep: false,
+            kept_by: None,
         }
     }
 

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use codeswarm_mailbox::{Access, FilesystemKind, Mailbox};
 
+use crate::agent::Agent;
 use crate::assignment::Assignment;
+use crate::core::Settings;
 use crate::error::{WorkerError, exit};
+use crate::keep::Keeper;
 use crate::node::{self, Home};
-use crate::run::{self, Prepared};
+use crate::run::{self, Prepared, Purpose};
 use crate::{launch_file, outbox};
 
 /// Threads that may wait for the disk at once, the agent's included.
@@ -20,7 +23,7 @@ const DISK_THREADS: usize = 8;
 ///
 /// Slurm starts it through srun; then its place comes from the environment. It ends in order on SIGTERM and SIGINT.
 ///
-/// Exit codes: 0 ended in order; 70 a fault of Codeswarm or the system; 75 may succeed later (the place is held by
+/// Exit codes: 0 ended in order; 69 the launch was withdrawn, and nothing was done; 70 a fault of Codeswarm or the system; 75 may succeed later (the place is held by
 /// another worker, the filesystem does not answer); 78 the configuration or the agent's installation must be changed first.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Args {
@@ -42,6 +45,13 @@ pub struct Args {
     /// What the mailbox is on: decides whether records are synced and whether the inbox is polled
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Filesystem::Auto)]
     pub filesystem: Filesystem,
+    /// Keep one worker running below this process: start it again when it dies, until its fifth crash in a row, and say in
+    /// its outbox when it is given up; what a Slurm job runs, since Slurm starts no task again
+    #[arg(long)]
+    pub keep: bool,
+    /// The process that keeps this worker; when it is gone, the worker ends in order
+    #[arg(long, value_name = "PID", hide = true, conflicts_with = "keep")]
+    pub kept_by: Option<u32>,
 }
 
 /// What a mailbox can be on.
@@ -59,9 +69,9 @@ pub enum Filesystem {
 /// Runs a worker to its end. Logs go to standard error (`RUST_LOG` chooses), nothing to standard output.
 pub fn run(args: &Args) -> ExitCode {
     log_to_stderr();
-    match work(args) {
-        Ok("agent_unusable") => exit::CONFIGURATION.into(),
-        Ok(_) => exit::OK.into(),
+    let ended = if args.keep { keep(args) } else { work(args) };
+    match ended {
+        Ok(code) => code.into(),
         Err(error) => {
             tracing::error!("{error}");
             error.exit_code().into()
@@ -81,44 +91,92 @@ fn log_to_stderr() {
         .try_init();
 }
 
-fn work(args: &Args) -> Result<&'static str, WorkerError> {
+fn keep(args: &Args) -> Result<u8, WorkerError> {
+    let assignment = Assignment::resolve(args, |name| std::env::var(name).ok())?;
+    let mailbox = mailbox(args, &assignment);
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async { Keeper::new(mailbox, assignment)?.run().await });
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    ended
+}
+
+fn work(args: &Args) -> Result<u8, WorkerError> {
+    if let Some(keeper) = args.kept_by {
+        end_with(keeper)?;
+    }
     let assignment = Assignment::resolve(args, |name| std::env::var(name).ok())?;
     if let Some(restarts) = &assignment.restarts {
         tracing::info!(restarts, "Slurm has restarted this job");
     }
+    let mailbox = mailbox(args, &assignment);
+    if let Err(error) = codeswarm_agents::adopt_orphans() {
+        tracing::warn!(%error, "orphans of the agent cannot be adopted; some may outlive it");
+    }
+    let runtime = runtime()?;
+    let ended = runtime.block_on(run::run(move || prepare(mailbox, &assignment)));
+    // A thread that hangs in a filesystem that does not answer must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    Ok(match ended? {
+        "agent_unusable" => exit::CONFIGURATION,
+        _ => exit::OK,
+    })
+}
+
+/// Has the kernel tell this process to end when the thread that has started it ends (`PR_SET_PDEATHSIG`).
+#[cfg(target_os = "linux")]
+fn end_with(keeper: u32) -> Result<(), WorkerError> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|error| WorkerError::System {
+        what: "a signal at the keeper's end",
+        source: error.into(),
+    })?;
+    // It may have ended before the kernel was asked.
+    let parent = getppid().map(|parent| parent.as_raw_nonzero().get().cast_unsigned());
+    if parent == Some(keeper) {
+        Ok(())
+    } else {
+        Err(WorkerError::Unkept(keeper))
+    }
+}
+
+/// This system does not tell; workers of a cluster are on Linux.
+#[cfg(not(target_os = "linux"))]
+fn end_with(_keeper: u32) -> Result<(), WorkerError> {
+    Ok(())
+}
+
+fn mailbox(args: &Args, assignment: &Assignment) -> Mailbox {
     let access = if args.shared_with_group {
         Access::Group
     } else {
         Access::Owner
     };
     let mailbox = Mailbox::with_access(&assignment.root, access);
-    let mailbox = match args.filesystem {
+    match args.filesystem {
         Filesystem::Auto => mailbox,
         Filesystem::Local => mailbox.on(FilesystemKind::Local),
         Filesystem::Network => mailbox.on(FilesystemKind::Network("by --filesystem")),
-    };
-    if let Err(error) = codeswarm_agents::adopt_orphans() {
-        tracing::warn!(%error, "orphans of the agent cannot be adopted; some may outlive it");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
+}
+
+/// All on the thread that asks for it, but for waiting for the disk.
+fn runtime() -> Result<tokio::runtime::Runtime, WorkerError> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(DISK_THREADS)
         .build()
         .map_err(|source| WorkerError::System {
             what: "a runtime",
             source,
-        })?;
-    let ended = runtime.block_on(run::run(move || prepare(mailbox, &assignment)));
-    // A thread that hangs in a filesystem that does not answer must not keep the process.
-    runtime.shutdown_timeout(Duration::from_millis(500));
-    ended
+        })
 }
 
 /// Takes the place and makes the folders. The outbox first: it is what tells that the place is free.
 fn prepare(mailbox: Mailbox, assignment: &Assignment) -> Result<Prepared, WorkerError> {
-    mailbox.create()?;
     let place = assignment.place.clone();
+    // First of all: a launch that was withdrawn, or a place where nothing was launched, is to be left as it is.
     let launch = launch_file::read(&mailbox, &place, assignment.launch.as_deref())?;
+    mailbox.create()?;
     let (outbox, recovered) = outbox::take(&mailbox, &place)?;
     let cwd = node::working_directory(&mailbox, &place, launch.agents_md_content.as_deref())?;
     mailbox.make_folder(&mailbox.session_dir(&place))?;
@@ -127,12 +185,16 @@ fn prepare(mailbox: Mailbox, assignment: &Assignment) -> Result<Prepared, Worker
         tracing::warn!(home = %home.path().display(), "the agent's home is on a shared filesystem; set TMPDIR to a disk of this node");
     }
     let inbox_length = std::fs::metadata(mailbox.inbox(&place)).map_or(0, |inbox| inbox.len());
+    let keep = mailbox.session_dir(&place);
     Ok(Prepared {
         mailbox,
         place,
-        launch,
-        cwd,
-        home,
+        settings: Settings::of(&launch),
+        heartbeat: Duration::from_secs(launch.worker.heartbeat_seconds),
+        purpose: Purpose::Work {
+            agent: Box::new(Agent::new(launch.agent, cwd, home.path().to_owned(), keep)),
+            home,
+        },
         outbox,
         recovered,
         inbox_length,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use codeswarm_mailbox::{AppendError, CommitError, MailboxError, TailError};
+pub use codeswarm_protocol::worker::exit;
 
 /// What ended a worker out of order. The text says what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,15 @@ pub enum WorkerError {
         /// What, and what to do.
         why: String,
     },
+    /// The launch file says that the launch was given up. Nobody follows this worker.
+    #[error(
+        "the launch was withdrawn ({} has no nodes): this worker has nothing to do and ends; launch the swarm again if it is still wanted",
+        .0.display()
+    )]
+    Withdrawn(PathBuf),
+    /// The process that keeps this worker was gone before the worker had begun.
+    #[error("the process {0} that started this worker is gone; the worker ends before it has begun")]
+    Unkept(u32),
     /// The mailbox's folders or names.
     #[error("the mailbox: {0}")]
     Mailbox(#[from] MailboxError),
@@ -58,18 +68,6 @@ pub enum WorkerError {
     },
 }
 
-/// Exit codes, after sysexits(3).
-pub mod exit {
-    /// It ended in order (SIGTERM, a shutdown in its inbox), everything said and archived.
-    pub const OK: u8 = 0;
-    /// A fault of Codeswarm's own, or of the system under it.
-    pub const INTERNAL: u8 = 70;
-    /// The same start may succeed later: a filesystem that does not answer, another worker in this place.
-    pub const TEMPORARY: u8 = 75;
-    /// Somebody must change the configuration or the installation first; also for an agent that cannot be started.
-    pub const CONFIGURATION: u8 = 78;
-}
-
 impl WorkerError {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
@@ -77,8 +75,10 @@ impl WorkerError {
             Self::Configuration(_) | Self::Launch { .. } => exit::CONFIGURATION,
             Self::Mailbox(error) if !error.may_pass() => exit::CONFIGURATION,
             Self::Recovery(TailError::Refused(error)) if !error.may_pass() => exit::CONFIGURATION,
+            Self::Withdrawn(_) => exit::WITHDRAWN,
             Self::Fault(_) | Self::System { .. } => exit::INTERNAL,
-            Self::Mailbox(_)
+            Self::Unkept(_)
+            | Self::Mailbox(_)
             | Self::Outbox(_)
             | Self::Recovery(_)
             | Self::Write(_)

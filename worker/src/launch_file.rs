@@ -9,26 +9,40 @@ use codeswarm_protocol::{Place, VERSION};
 
 use crate::error::WorkerError;
 
-/// How long a file that is not there is waited for on a shared filesystem, which may remember its absence (nfs(5)).
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a file that is not there is waited for on a shared filesystem, which may remember its absence (nfs(5)). It
+/// was written before the job was submitted, so whoever waits for this worker is to hear soon that it is missing.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// No launch file is this long, in bytes; one that is has something else in it.
 const LONGEST: u64 = 64 << 20;
 
 /// Reads the job's launch file, or the one at `named`.
 pub fn read(mailbox: &Mailbox, place: &Place, named: Option<&Path>) -> Result<LaunchSpec, WorkerError> {
-    let path = named.map_or_else(|| mailbox.launch_file(&place.job_id), Path::to_owned);
-    let wrong = |why: String| WorkerError::Launch {
-        path: path.clone(),
-        why,
-    };
     let patience = if mailbox.filesystem().is_network() {
         PATIENCE
     } else {
         Duration::ZERO
     };
+    read_within(patience, mailbox, place, named)
+}
+
+/// The same, with how long a file that is not there is waited for.
+pub fn read_within(
+    patience: Duration,
+    mailbox: &Mailbox,
+    place: &Place,
+    named: Option<&Path>,
+) -> Result<LaunchSpec, WorkerError> {
+    let path = named.map_or_else(|| mailbox.launch_file(&place.job_id), Path::to_owned);
+    let wrong = |why: String| WorkerError::Launch {
+        path: path.clone(),
+        why,
+    };
     let text = read_when_there(&path, patience).map_err(|error| wrong(error.to_string()))?;
     let spec = parse(&text).map_err(wrong)?;
+    if spec.node_count == 0 {
+        return Err(WorkerError::Withdrawn(path));
+    }
     check(&spec, place).map_err(wrong)?;
     Ok(spec)
 }
@@ -39,7 +53,7 @@ fn read_when_there(path: &Path, patience: Duration) -> std::io::Result<Vec<u8>> 
         let size = match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && since.elapsed() < patience => {
                 tracing::warn!(path = %path.display(), "the launch file is not there yet");
-                std::thread::sleep(Duration::from_secs(2));
+                std::thread::sleep(Duration::from_secs(1));
                 continue;
             }
             other => other?.len(),
@@ -126,5 +140,16 @@ mod tests {
         let garbage = read(&mailbox, &place(0), Some(&path)).unwrap_err();
         assert!(garbage.to_string().contains("garbage.json"), "{garbage}");
         assert_eq!(garbage.exit_code(), 78);
+    }
+
+    #[test]
+    fn a_launch_without_nodes_was_withdrawn() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("s-1.json");
+        let text = json!({"version": VERSION, "node_count": 0, "agent": {"kind": "echo"}}).to_string();
+        std::fs::write(&path, text).unwrap();
+        let refused = read(&Mailbox::at(here.path()), &place(0), Some(&path)).unwrap_err();
+        assert!(refused.to_string().contains("was withdrawn"), "{refused}");
+        assert_eq!(refused.exit_code(), 69);
     }
 }

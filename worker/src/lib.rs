@@ -4,7 +4,6 @@
 //! This room knows the mailbox and the agents. It never learns about Slurm's commands, the router, or the link: it takes its
 //! place from flags or the environment, and everything else it knows stands in files. What it decides is in [`core`],
 //! without I/O.
-
 //!
 //! | module | its idea |
 //! |---|---|
@@ -12,6 +11,7 @@
 //! | [`run`] | the loop that asks it and does what it says |
 //! | [`outbox`], [`inbox`], [`heartbeat`] | its three files |
 //! | [`agent`] | the session with its agent |
+//! | [`keep`], [`last_words`] | the process that starts a worker again when it dies |
 //! | [`assignment`], [`launch_file`], [`node`] | what it finds out before it begins |
 //! | [`command`], [`signals`], [`error`] | the process around it |
 
@@ -22,6 +22,8 @@ pub mod core;
 pub mod error;
 pub mod heartbeat;
 pub mod inbox;
+pub mod keep;
+pub mod last_words;
 pub mod launch_file;
 pub mod node;
 pub mod outbox;

@@ -13,17 +13,23 @@ use crate::error::WorkerError;
 
 /// This process, as `worker_start` names it.
 pub fn identity() -> Identity {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown".to_owned()),
-        name => name.to_owned(),
-    };
+    let kernel = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Identity {
         version: VERSION.to_owned(),
-        host,
+        host: host(|name| std::env::var(name).ok(), kernel.trim()),
         pid: std::process::id(),
         pid_started: fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(started),
     }
+}
+
+/// Slurm's name for this node, which people know it by; several of its nodes may be one machine. Else the kernel's.
+fn host(variable: impl Fn(&str) -> Option<String>, kernel: &str) -> String {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    let kernel = (!kernel.is_empty()).then(|| kernel.to_owned());
+    set("SLURMD_NODENAME")
+        .or(kernel)
+        .or_else(|| set("HOSTNAME"))
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)). The name, field 2, may hold anything, so it is counted from its end.
@@ -72,11 +78,17 @@ fn write_private(path: &Path, content: &str) -> io::Result<()> {
 pub struct Home(PathBuf);
 
 impl Home {
+    /// Where it would be.
+    pub fn path_for(temporary: &Path, place: &Place) -> PathBuf {
+        let user = rustix::process::geteuid().as_raw();
+        temporary.join(format!("codeswarm-{user}")).join(place.stem())
+    }
+
     /// Makes it, or takes the one that an earlier life left here.
     pub fn make(temporary: &Path, place: &Place) -> Result<Self, WorkerError> {
         let user = rustix::process::geteuid().as_raw();
+        let home = Self::path_for(temporary, place);
         let base = temporary.join(format!("codeswarm-{user}"));
-        let home = base.join(place.stem());
         make_own(&base, user)?;
         if make_own(&home, user).is_err() {
             // Another worker's end may have removed the folder above in between.
@@ -144,6 +156,15 @@ mod tests {
         assert_eq!(started(stat), Some(4711));
         assert_eq!(started("12 (x) S 1"), None);
         assert!(identity().pid_started.is_some() || !cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn a_node_has_the_name_that_slurm_gives_it() {
+        let in_slurm = |name: &str| (name == "SLURMD_NODENAME").then(|| "node3".to_owned());
+        assert_eq!(host(in_slurm, "login1"), "node3");
+        assert_eq!(host(|_| Some(String::new()), "login1"), "login1");
+        assert_eq!(host(|_| None, "login1"), "login1");
+        assert_eq!(host(|_| None, ""), "unknown");
     }
 
     #[test]

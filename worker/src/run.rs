@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use codeswarm_agents::Now;
 use codeswarm_mailbox::{LineFile, Mailbox};
-use codeswarm_protocol::launch::LaunchSpec;
+use codeswarm_protocol::record::Word;
 use codeswarm_protocol::{Epoch, Place};
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::{Agent, Heard};
 use crate::core::recovery::Recovered;
-use crate::core::{Core, Effect, Identity, Input, Settings};
+use crate::core::{Core, Effect, GivenUp, Identity, Input, Settings};
 use crate::error::WorkerError;
 use crate::heartbeat::Heartbeat;
 use crate::inbox::InboxReader;
@@ -25,12 +25,12 @@ pub struct Prepared {
     pub mailbox: Mailbox,
     /// The place.
     pub place: Place,
-    /// What it was launched with.
-    pub launch: LaunchSpec,
-    /// The agent's working directory.
-    pub cwd: std::path::PathBuf,
-    /// The agent's home.
-    pub home: Home,
+    /// What it decides by.
+    pub settings: Settings,
+    /// How often it says that it lives.
+    pub heartbeat: Duration,
+    /// What this life is for.
+    pub purpose: Purpose,
     /// The outbox, open and locked.
     pub outbox: LineFile,
     /// What the outbox told.
@@ -39,14 +39,32 @@ pub struct Prepared {
     pub inbox_length: u64,
 }
 
+/// What a life of a worker is for.
+#[derive(Debug)]
+pub enum Purpose {
+    /// Prompts, run by an agent.
+    Work {
+        /// The agent, not started yet.
+        agent: Box<Agent>,
+        /// The agent's home.
+        home: Home,
+    },
+    /// To say why there is no further life, and to account for what is open.
+    GiveUp(GivenUp),
+}
+
+/// The pace of the heartbeat in a life that only gives up.
+pub const LAST_HEARTBEAT: Duration = Duration::from_secs(5);
+
 /// How long preparing may still take once the worker is told to end.
 const PREPARING_GRACE: Duration = Duration::from_secs(5);
 
 struct Worker {
     core: Core,
     outbox: Outbox,
-    agent: Agent,
-    home: Home,
+    /// None in a life that is only to say why there is no further one.
+    agent: Option<Box<Agent>>,
+    home: Option<Home>,
     inbox: InboxReader,
     signals: Signals,
     heartbeat: Heartbeat,
@@ -99,24 +117,26 @@ impl Worker {
         let Prepared {
             mailbox,
             place,
-            launch,
-            cwd,
-            home,
+            settings,
+            heartbeat,
+            purpose,
             outbox,
             recovered,
             inbox_length,
         } = prepared;
-        let settings = Settings::of(&launch);
         let epoch = Epoch(recovered.last_epoch.0 + 1);
-        let keep = mailbox.session_dir(&place);
+        let (agent, home, given_up) = match purpose {
+            Purpose::Work { agent, home } => (Some(agent), Some(home), None),
+            Purpose::GiveUp(given_up) => (None, None, Some(given_up)),
+        };
         tracing::info!(%place, epoch = epoch.0, seq = recovered.last_seq.0, "the worker begins");
         let mut worker = Self {
             signals,
             outbox: Outbox::start(outbox, place.clone(), epoch, recovered.last_seq)?,
             inbox: InboxReader::start(&mailbox, &place)?,
-            agent: Agent::new(launch.agent, cwd, home.path().to_owned(), keep),
+            agent,
             home,
-            heartbeat: Heartbeat::every(Duration::from_secs(launch.worker.heartbeat_seconds)),
+            heartbeat: Heartbeat::every(heartbeat),
             identity: node::identity(),
             grace: settings.shutdown_grace,
             core: Core::new(settings),
@@ -127,10 +147,19 @@ impl Worker {
             mailbox,
             place,
         };
-        worker.step(Input::Started {
-            identity: worker.identity.clone(),
-            recovered,
-            inbox_length,
+        let identity = worker.identity.clone();
+        worker.step(match given_up {
+            None => Input::Started {
+                identity,
+                recovered,
+                inbox_length,
+            },
+            Some(given_up) => Input::GivenUp {
+                identity,
+                recovered,
+                inbox_length,
+                given_up,
+            },
         });
         Ok(worker)
     }
@@ -138,7 +167,8 @@ impl Worker {
     async fn work(&mut self) -> Result<&'static str, WorkerError> {
         loop {
             self.outbox.write();
-            let command_waits = self.agent.pass_on(self.outbox.durable());
+            let durable = self.outbox.durable();
+            let command_waits = self.agent.as_mut().is_some_and(|agent| agent.pass_on(durable));
             if let Some(reason) = self.finished
                 && self.outbox.is_written()
             {
@@ -170,7 +200,7 @@ impl Worker {
                 Some(input) => Ok(Some(input)),
                 None => Err(WorkerError::Fault("the inbox's reader ended")),
             },
-            heard = self.agent.hear(listens, command_waits) => Ok(match heard {
+            heard = hear(&mut self.agent, listens, command_waits) => Ok(match heard {
                 Heard::Event(event) => Some(Input::Agent(event)),
                 Heard::Closed => Some(Input::AgentClosed),
                 Heard::Room => None,
@@ -194,10 +224,25 @@ impl Worker {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Record(word, injection) => self.outbox.say(word, injection),
-            Effect::StartAgent { resume } => self.agent.open(resume),
-            Effect::Command(command) => self.agent.command(command, self.outbox.last(), self.grace / 4),
-            Effect::KillAgent => self.agent.kill(),
+            Effect::Record(word, injection) => {
+                log(&word);
+                self.outbox.say(word, injection);
+            }
+            Effect::StartAgent { resume } => {
+                if let Some(agent) = &mut self.agent {
+                    agent.open(resume);
+                }
+            }
+            Effect::Command(command) => {
+                if let Some(agent) = &mut self.agent {
+                    agent.command(command, self.outbox.last(), self.grace / 4);
+                }
+            }
+            Effect::KillAgent => {
+                if let Some(agent) = &mut self.agent {
+                    agent.kill();
+                }
+            }
             Effect::ReadInboxToEnd => self.inbox.read_to_end(),
             Effect::Finish { reason } => self.finished = Some(reason),
         }
@@ -217,7 +262,7 @@ impl Worker {
     async fn end(self) -> Result<(), WorkerError> {
         let Self {
             outbox,
-            mut agent,
+            agent,
             home,
             inbox,
             mailbox,
@@ -226,14 +271,35 @@ impl Worker {
             grace,
             ..
         } = self;
-        agent.kill();
+        // Whatever is left of it is killed.
+        drop(agent);
         drop(inbox);
         tokio::select! {
             archived = outbox.archive(&mailbox, &place) => archived?,
             () = at(end_by) => return Err(WorkerError::GraceOver(grace.as_secs())),
         }
-        home.remove();
+        if let Some(home) = home {
+            home.remove();
+        }
         Ok(())
+    }
+}
+
+/// Trouble goes to the log too: in a job's error file it stands beside what Slurm says.
+fn log(word: &Word) {
+    match word {
+        Word::AgentExit {
+            message, stderr_tail, ..
+        } => tracing::warn!(stderr_tail, "the agent: {message}"),
+        Word::WorkerError { message } => tracing::warn!("{message}"),
+        _ => {}
+    }
+}
+
+async fn hear(agent: &mut Option<Box<Agent>>, listens: bool, command_waits: bool) -> Heard {
+    match agent {
+        Some(agent) => agent.hear(listens, command_waits).await,
+        None => std::future::pending().await,
     }
 }
 

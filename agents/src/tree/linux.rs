@@ -115,7 +115,7 @@ fn processes() -> Vec<Process> {
 /// Kills what earlier sessions with this home have left behind, when their worker was killed and could not: an agent, or
 /// commands that would go on in the new one's working directory. Nobody else may have a session with this home now.
 /// Blocks like [`Tree::kill`], and answers the same.
-pub(crate) fn kill_left_over(home: &Path) -> Vec<i32> {
+pub fn kill_left_over(home: &Path) -> Vec<i32> {
     let marks = mark_of_home(home);
     kill_until_gone(|| {
         let mut all = processes();

@@ -118,4 +118,5 @@ Examples:
 pub const WORKER: &str = "\
 Examples:
   codeswarm worker                                   in a Slurm job: its place comes from the environment
+  codeswarm worker --keep --launch FILE              the same, and started again when it dies
   codeswarm worker --root DIR --job-id 7 --node-id 0";

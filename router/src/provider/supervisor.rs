@@ -12,21 +12,10 @@ use tokio::sync::{mpsc, watch};
 
 use codeswarm_mailbox::{Located, Mailbox};
 use codeswarm_protocol::Place;
+use codeswarm_protocol::worker::{Ended, MAX_CRASHES, Restarts};
 
 use super::process::{self, Process};
 use crate::core::ProviderEvent;
-
-/// How often in a row a worker may crash at once before it is given up.
-const MAX_CRASHES: u32 = 5;
-
-/// A worker that ran so long is not crashing at once.
-const RAN_WELL: Duration = Duration::from_secs(60);
-
-/// Exit codes by which a worker says that starting it again cannot help (usage, configuration).
-const HOPELESS: [i32; 2] = [2, 78];
-
-/// Exit code by which a worker says that another one has its outbox.
-const HELD: i32 = 75;
 
 /// What a supervisor needs to know.
 pub(super) struct Supervisor {
@@ -51,32 +40,6 @@ enum End {
     Hopeless(String),
     /// Otherwise.
     Crashed(String),
-}
-
-/// How often a worker did not stay up, and how long it is left alone before it is started again.
-#[derive(Debug, Default)]
-struct Restarts {
-    crashes: u32,
-    held: u32,
-}
-
-impl Restarts {
-    /// The pause after a crash of a worker that ran so long; `None`: it is given up.
-    fn after_crash(&mut self, ran: Duration) -> Option<Duration> {
-        self.crashes = if ran > RAN_WELL { 1 } else { self.crashes + 1 };
-        self.held = 0;
-        (self.crashes <= MAX_CRASHES).then(|| pause(self.crashes))
-    }
-
-    /// The pause while another worker has the outbox.
-    fn after_held(&mut self) -> Duration {
-        self.held += 1;
-        pause(self.held)
-    }
-}
-
-fn pause(times: u32) -> Duration {
-    Duration::from_millis(250 << times.min(6))
 }
 
 impl Supervisor {
@@ -156,14 +119,13 @@ impl Supervisor {
             Ok(status) => status,
             Err(error) => return End::Crashed(format!("its end was not seen: {error}")),
         };
-        match status.code() {
-            Some(0) => End::Ended,
-            Some(HELD) => End::Held,
-            Some(code) if HOPELESS.contains(&code) => End::Hopeless(format!(
-                "the worker refused to run (exit code {code}): {}",
-                self.log_tail()
-            )),
-            _ => End::Crashed(format!("the worker died ({status}): {}", self.log_tail())),
+        match Ended::of(status.code()) {
+            Ended::InOrder => End::Ended,
+            Ended::Held => End::Held,
+            Ended::Hopeless | Ended::Withdrawn => {
+                End::Hopeless(format!("the worker refused to run ({status}): {}", self.log_tail()))
+            }
+            Ended::Crashed => End::Crashed(format!("the worker died ({status}): {}", self.log_tail())),
         }
     }
 

@@ -8,7 +8,7 @@ use codeswarm_protocol::record::Word;
 
 use super::life::Life;
 use super::turn::Cause;
-use super::{Core, Effect};
+use super::{Core, Effect, GivenUp};
 
 /// Of the time that there is for ending, in percent: when the agent is killed if it has not ended.
 const KILL_AT: u32 = 70;
@@ -64,6 +64,16 @@ impl Core {
     pub(super) fn terminate(&mut self, reason: &'static str, now: Now) {
         let sentence = format!("the worker ended ({reason}) before this prompt was started");
         self.close(reason, ("worker_exit", sentence), now);
+    }
+
+    /// A life that is an end from its beginning: it says why, and accounts for what is open.
+    pub(super) fn give_up(&mut self, GivenUp { reason, message }: GivenUp, now: Now) {
+        self.life = Life::Unusable {
+            reason: message.clone(),
+        };
+        let sentence = format!("this node's worker is not started again: {message}");
+        self.record(Word::WorkerError { message }, None);
+        self.close(reason, (reason, sentence), now);
     }
 
     /// Begins the end. A second reason changes nothing.

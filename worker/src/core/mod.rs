@@ -23,11 +23,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use codeswarm_agents::{AgentCommand, AgentEvent, Now};
-use codeswarm_protocol::InjectionId;
 use codeswarm_protocol::inbox::InboxRecord;
-use codeswarm_protocol::launch::LaunchSpec;
+use codeswarm_protocol::launch::{AgentSpec, LaunchSpec, WorkerSpec};
 use codeswarm_protocol::record::{RECORD_VERSION, Word};
 use codeswarm_protocol::turn::{ErrorClass, TurnError, TurnStatus};
+use codeswarm_protocol::{InjectionId, VERSION};
 
 use closing::Closing;
 use life::{Backoff, Life};
@@ -68,6 +68,22 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Of a worker whose launch cannot be read.
+    pub fn unknown() -> Self {
+        Self {
+            agent: "unknown",
+            ..Self::of(&LaunchSpec {
+                version: VERSION.to_owned(),
+                swarm_id: None,
+                job_id: None,
+                node_count: 1,
+                agent: AgentSpec::default(),
+                worker: WorkerSpec::default(),
+                agents_md_content: None,
+            })
+        }
+    }
+
     /// Takes them out of what the worker was launched with.
     pub fn of(launch: &LaunchSpec) -> Self {
         let agent = &launch.agent;
@@ -94,6 +110,15 @@ pub struct Identity {
     pub pid_started: Option<u64>,
 }
 
+/// Why a worker is not started again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The word in `worker_exit`, which open prompts are told too.
+    pub reason: &'static str,
+    /// What happened, and the worker's last words.
+    pub message: String,
+}
+
 /// What happens to a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
@@ -105,6 +130,18 @@ pub enum Input {
         recovered: Recovered,
         /// The inbox's length at this moment; what stands before it was written before this life.
         inbox_length: u64,
+    },
+    /// This is the last life, without an agent: whoever kept the worker running has given up. In the place of
+    /// [`Input::Started`].
+    GivenUp {
+        /// Who says so.
+        identity: Identity,
+        /// What the own outbox told of earlier lives.
+        recovered: Recovered,
+        /// The inbox's length at this moment.
+        inbox_length: u64,
+        /// Why.
+        given_up: GivenUp,
     },
     /// A line of the inbox.
     Inbox {
@@ -221,7 +258,19 @@ impl Core {
                 identity,
                 recovered,
                 inbox_length,
-            } => self.started(identity, recovered, inbox_length, now),
+            } => {
+                self.begin(identity, recovered, inbox_length);
+                self.start_agent(now);
+            }
+            Input::GivenUp {
+                identity,
+                recovered,
+                inbox_length,
+                given_up,
+            } => {
+                self.begin(identity, recovered, inbox_length);
+                self.give_up(given_up, now);
+            }
             Input::Inbox { record, end } => self.inbox(record, end, now),
             Input::InboxBad {
                 offset,
@@ -267,7 +316,8 @@ impl Core {
         self.queue.len()
     }
 
-    fn started(&mut self, identity: Identity, recovered: Recovered, inbox_length: u64, now: Now) {
+    /// The first records of a life, and what is known of the earlier ones.
+    fn begin(&mut self, identity: Identity, recovered: Recovered, inbox_length: u64) {
         let started: Vec<InjectionId> = recovered.started.iter().map(|s| s.injection.clone()).collect();
         let word = Word::WorkerStart {
             v: RECORD_VERSION,
@@ -301,7 +351,6 @@ impl Core {
             .thread
             .filter(|thread| thread.agent == self.settings.agent)
             .map(|thread| thread.thread_id);
-        self.start_agent(now);
     }
 
     fn record(&mut self, word: Word, injection: Option<InjectionId>) {

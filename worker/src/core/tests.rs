@@ -33,28 +33,50 @@ fn settings() -> Settings {
     }
 }
 
+fn identity() -> Identity {
+    Identity {
+        version: "1".to_owned(),
+        host: "h".to_owned(),
+        pid: 1,
+        pid_started: None,
+    }
+}
+
 fn id(name: &str) -> InjectionId {
     InjectionId::new(name).unwrap()
 }
 
 impl Play {
-    fn begin(recovered: Recovered, inbox_length: u64) -> Self {
-        let mut play = Self {
+    fn new() -> Self {
+        Self {
             core: Core::new(settings()),
             now: Duration::from_secs(1),
             inbox: 0,
             did: Vec::new(),
-        };
-        let identity = Identity {
-            version: "1".to_owned(),
-            host: "h".to_owned(),
-            pid: 1,
-            pid_started: None,
-        };
+        }
+    }
+
+    fn begin(recovered: Recovered, inbox_length: u64) -> Self {
+        let mut play = Self::new();
         play.input(Input::Started {
-            identity,
+            identity: identity(),
             recovered,
             inbox_length,
+        });
+        play
+    }
+
+    /// A last life, which has no agent.
+    fn given_up(recovered: Recovered, inbox_length: u64) -> Self {
+        let mut play = Self::new();
+        play.input(Input::GivenUp {
+            identity: identity(),
+            recovered,
+            inbox_length,
+            given_up: GivenUp {
+                reason: "worker_crashed",
+                message: "it died".to_owned(),
+            },
         });
         play
     }

@@ -138,3 +138,39 @@ fn p11_controls_of_an_earlier_life_change_nothing() {
     play.line(InboxRecord::Shutdown {});
     assert_eq!(play.did(), ["> Interrupt"], "nobody has obeyed this one");
 }
+
+#[test]
+fn p6_a_last_life_says_why_and_ends_whatever_is_open_without_an_agent() {
+    let recovered = Recovered {
+        started: vec![Cut {
+            injection: id("cut"),
+            steered_into: None,
+            duration_ms: 5,
+        }],
+        waiting: [id("waiting"), id("lost")].into(),
+        ..Recovered::default()
+    };
+    let mut play = Play::given_up(recovered, 30);
+    assert_eq!(
+        play.did(),
+        [
+            "start, recovered 1",
+            "cut: Failed WorkerDied",
+            "worker error",
+            "> read to end"
+        ]
+    );
+    for name in ["cut", "waiting", "new"] {
+        play.prompt(name);
+    }
+    play.input(Input::Terminate("sigterm"));
+    play.input(Input::InboxEnd { offset: 30 });
+    let refused = [
+        "waiting: failed worker_crashed",
+        "new: failed worker_crashed",
+        "lost: failed worker_crashed",
+        "exit worker_crashed at 30",
+        "> finish worker_crashed",
+    ];
+    assert_eq!(play.did(), refused);
+}
