@@ -73,7 +73,7 @@ fn folder(root: &str) -> String {
     format!("{}/bin", root.trim_end_matches('/'))
 }
 
-fn read(file: &Path) -> Result<(Program, Vec<u8>), Trouble> {
+pub(crate) fn read(file: &Path) -> Result<(Program, Vec<u8>), Trouble> {
     let cannot = |what: String| {
         Trouble::new(
             TroubleKind::ProgramFile,

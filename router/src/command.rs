@@ -9,9 +9,10 @@ use codeswarm_configs::{Backend, Config, ConfigError, Environment};
 use codeswarm_follower::FollowerConfig;
 use codeswarm_protocol::event::ProviderInfo;
 
-use crate::core::Settings;
+use crate::cluster;
+use crate::core::{Link, SLURM, Settings};
 use crate::endpoint::Endpoint;
-use crate::serve::Options;
+use crate::serve::{MailboxAt, Options};
 use crate::stdio::{Mode, RunError};
 
 /// The most nodes of one swarm.
@@ -78,7 +79,13 @@ pub fn run(args: &Args, worker_command: Vec<OsString>) -> ExitCode {
             return exit::INTERNAL.into();
         }
     };
-    let (options, endpoint) = options(config, mode, worker_command);
+    let (options, endpoint) = match options(config, mode, worker_command) {
+        Ok(options) => options,
+        Err(error) => {
+            tracing::error!("{error}");
+            return exit::CONFIGURATION.into();
+        }
+    };
     let ended = runtime.block_on(crate::stdio::run(options, endpoint, mode));
     // A thread that still waits for standard input must not keep the process.
     runtime.shutdown_background();
@@ -117,13 +124,44 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     Ok(loaded.config)
 }
 
-fn options(config: Config, mode: Mode, worker_command: Vec<OsString>) -> (Options, Endpoint) {
+/// A configuration that is whole, and cannot be used on this machine as it is.
+#[derive(Debug, thiserror::Error)]
+enum OptionsError {
+    #[error(transparent)]
+    Template(#[from] cluster::TemplateError),
+    #[error(transparent)]
+    Deploy(#[from] codeswarm_link::Trouble),
+}
+
+fn options(config: Config, mode: Mode, worker_command: Vec<OsString>) -> Result<(Options, Endpoint), OptionsError> {
     let endpoint = Endpoint::for_state(&config.router.state_dir);
-    let mut follower = FollowerConfig::at(config.mailbox_root());
-    follower.watch = match config.cluster.watch {
+    let root = config.mailbox_root();
+    let watch = match config.cluster.watch {
         codeswarm_configs::Watch::Auto => codeswarm_mailbox::WatchMode::Auto,
         codeswarm_configs::Watch::Inotify => codeswarm_mailbox::WatchMode::Inotify,
         codeswarm_configs::Watch::Poll => codeswarm_mailbox::WatchMode::Poll,
+    };
+    let follower = || FollowerConfig {
+        watch,
+        ..FollowerConfig::at(&root)
+    };
+    let (mailbox, link, slurm) = match &config.cluster.backend {
+        Backend::Local => (MailboxAt::Here(follower()), Link::here(String::new()), None),
+        Backend::Slurm(cluster) => {
+            let slurm = Some(cluster::slurm_settings(cluster, &root)?);
+            let binary = cluster::binary(cluster, &worker_command);
+            match &cluster.ssh {
+                Some(ssh) => {
+                    let login = cluster::login(ssh, &endpoint.runtime_dir);
+                    let settings = cluster::link_settings(login, binary, &root, watch);
+                    (MailboxAt::Linked(settings), Link::not_yet(), slurm)
+                }
+                None => {
+                    let binary = codeswarm_link::deploy_here(&root, &binary)?;
+                    (MailboxAt::LoginNodeHere(follower()), Link::here(binary), slurm)
+                }
+            }
+        }
     };
     let idle_exit = (mode == Mode::Background).then(|| config.router.idle_exit.unwrap_or(IDLE_EXIT));
     let settings = Settings {
@@ -134,24 +172,33 @@ fn options(config: Config, mode: Mode, worker_command: Vec<OsString>) -> (Option
         agent: config.agent,
         worker: config.worker,
         pid: std::process::id(),
+        slurm,
+        link,
     };
     let options = Options {
         settings,
         database: endpoint.database.clone(),
-        follower,
+        mailbox,
         worker_command,
         idle_exit,
     };
-    (options, endpoint)
+    Ok((options, endpoint))
 }
 
 fn providers(config: &Config) -> Vec<ProviderInfo> {
-    match config.cluster.backend {
+    match &config.cluster.backend {
         Backend::Local => vec![ProviderInfo {
             name: "local".to_owned(),
             default: true,
             description: "workers as processes of this machine".to_owned(),
         }],
-        Backend::Slurm(_) => Vec::new(),
+        Backend::Slurm(cluster) => vec![ProviderInfo {
+            name: SLURM.to_owned(),
+            default: true,
+            description: match &cluster.ssh {
+                Some(ssh) => format!("workers as tasks of Slurm jobs, through ssh {}", ssh.login_alias),
+                None => "workers as tasks of Slurm jobs, submitted on this machine".to_owned(),
+            },
+        }],
     }
 }

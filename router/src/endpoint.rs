@@ -19,6 +19,8 @@ pub struct Endpoint {
     pub socket: PathBuf,
     /// The log of a router in the background.
     pub log: PathBuf,
+    /// A folder with a short path for further sockets.
+    pub runtime_dir: PathBuf,
 }
 
 impl Endpoint {
@@ -36,6 +38,7 @@ impl Endpoint {
             lock: state_dir.join("router.lock"),
             socket,
             log: state_dir.join("router.log"),
+            runtime_dir: runtime_dir.to_owned(),
         }
     }
 

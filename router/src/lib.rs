@@ -4,6 +4,7 @@
 //! opens a mailbox file itself: files are the follower's.
 
 pub mod audience;
+pub mod cluster;
 pub mod command;
 pub mod core;
 pub mod endpoint;

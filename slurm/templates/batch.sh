@@ -47,4 +47,4 @@ fi
 # of the workers', is the job's. When Slurm ends the job (scancel, the time limit, a requeue), the workers get SIGTERM
 # and KillWait seconds to archive. `scancel --full --signal=TERM` is not for us: srun, which gets that one too, kills them.
 exec srun --kill-on-bad-exit=0 --wait=0 --export=ALL --input=none --label --distribution=block --overlap --mpi=none \
-    {{srun_options}} env -u SLURM_LABELIO {{worker}} worker --root {{root}} --launch {{launch_file}}
+    {{srun_options}} env -u SLURM_LABELIO {{worker}} worker --keep --root {{root}} --launch {{launch_file}}

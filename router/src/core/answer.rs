@@ -8,10 +8,20 @@ use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use super::{ClientId, Context, Moment, Swarm, Whom};
 
 /// Who asked, and under which name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Asker {
     pub client: ClientId,
     pub request_id: Option<RequestId>,
+}
+
+impl Asker {
+    /// Whoever asked an earlier life of the router: not connected now, and found again by its request.
+    pub(super) fn nobody(request_id: Option<RequestId>) -> Self {
+        Self {
+            client: ClientId(0),
+            request_id,
+        }
+    }
 }
 
 /// The refusal of a line that is no command.
@@ -41,7 +51,7 @@ pub(super) fn launched(swarm: &Swarm) -> RouterWord {
         node_count: swarm.node_count,
         status: swarm.status,
         provider: swarm.provider.clone(),
-        slurm_state: None,
-        slurm_reason: None,
+        slurm_state: swarm.slurm_state(),
+        slurm_reason: swarm.job.as_ref().and_then(|job| job.reason.clone()),
     }
 }

@@ -24,8 +24,19 @@ impl Core {
             client,
             request_id: request.request_id.clone(),
         };
-        if let Err(rejection) = self.carry_out(&asker, request.command, known, context) {
-            reject(&asker, rejection, context);
+        self.command_of(&asker, request.command, known, context);
+    }
+
+    /// One command: carried out, held until more is known, or refused.
+    pub(super) fn command_of(
+        &mut self,
+        asker: &Asker,
+        command: Command,
+        known: Option<KnownRequest>,
+        context: &mut Context<'_>,
+    ) {
+        if let Err(rejection) = self.carry_out(asker, command, known, context) {
+            reject(asker, rejection, context);
         }
     }
 
@@ -45,15 +56,15 @@ impl Core {
         if let Some(known) = known {
             return self.repeat(asker, &fingerprint, &command, known, context);
         }
+        if let Some(joined) = self.joins_submission(asker, &fingerprint) {
+            return joined;
+        }
+        let Some(command) = self.hold_for_adoption(asker, command, context)? else {
+            return Ok(());
+        };
         match command {
             Command::SwarmLaunch(launch) => self.launch(asker, launch, fingerprint, context)?,
-            Command::SwarmAdopt(adopt) => {
-                return Err(Rejection::field(
-                    RejectionCode::UnknownJob,
-                    "job_id",
-                    format!("no job {} is known here", adopt.job_id),
-                ));
-            }
+            Command::SwarmAdopt(adopt) => self.tell_adopted(asker, &adopt.job_id, context)?,
             Command::Inject(inject) => self.inject(asker, inject, fingerprint, context)?,
             Command::Interrupt(interrupt) => self.interrupt(asker, &interrupt, fingerprint, context)?,
             Command::ApproveExecution(approval) => self.approve(asker, &approval, fingerprint, context)?,
@@ -101,11 +112,7 @@ impl Core {
         context: &mut Context<'_>,
     ) -> Result<(), Rejection> {
         if known.fingerprint != fingerprint {
-            return Err(Rejection::field(
-                RejectionCode::RequestIdReused,
-                "request_id",
-                "was used for another command; a new command needs a new one",
-            ));
+            return Err(reused());
         }
         // What was said about a running turn then must not reach another turn now.
         match command {
@@ -272,6 +279,10 @@ impl Core {
     }
 
     fn control(&mut self, asker: &Asker, place: &Place, control: Control, context: &mut Context<'_>) {
+        if let (false, Control::Interrupt { injection_id: None }) = (self.link_is_up(), &control) {
+            let reason = "the link to the login node is down, and an interrupt of whatever runs must not reach a turn that                           runs later; name the injection, or interrupt again when the link is up";
+            return reject(asker, Rejection::new(RejectionCode::NotDelivered, reason), context);
+        }
         if let Some(node) = self.nodes.get_mut(place) {
             let (client, request_id) = (asker.client, asker.request_id.clone());
             node.line.push_back(Outgoing::Control {
@@ -414,6 +425,15 @@ impl Core {
             context.save(super::Change::Request { request_id, known });
         }
     }
+}
+
+/// The refusal of a name that another command has.
+pub(super) fn reused() -> Rejection {
+    Rejection::field(
+        RejectionCode::RequestIdReused,
+        "request_id",
+        "was used for another command; a new command needs a new one",
+    )
 }
 
 /// A short stand-in for a long command: its length and a hash (FNV-1a, 128 bits), enough to tell a mistake from a repeat.

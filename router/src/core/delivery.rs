@@ -11,6 +11,7 @@ use codeswarm_protocol::inbox::{Control, InboxRecord};
 use codeswarm_protocol::{InjectionId, Place, Position, Rejection, RejectionCode};
 
 use super::answer::{Asker, answer, reject};
+use super::link::Link;
 use super::model::{Awaited, Injection, InjectionState, Outgoing};
 use super::{Change, Context, Core, Effect, Timer, Whom};
 
@@ -121,7 +122,7 @@ impl Core {
             .get(&place.job_id)
             .is_some_and(|id| !self.preparing.contains(id));
         let Some(node) = self.nodes.get_mut(place) else { return };
-        if !ready || node.appending.is_some() {
+        if !ready || node.appending.is_some() || !matches!(self.link, Link::Up { .. }) {
             return;
         }
         let Some(first) = node.line.front() else { return };
@@ -168,7 +169,7 @@ impl Core {
             unless_present,
             line: Bytes::from(line),
         };
-        context.effects.push(Effect::Follower(append));
+        self.ask_follower(append, context);
     }
 
     fn answered(&mut self, ticket: Ticket, context: &mut Context<'_>) -> Option<Place> {
@@ -205,9 +206,7 @@ impl Core {
             }
             None => {}
         }
-        context
-            .effects
-            .push(Effect::Follower(Downward::Hint { place: place.clone() }));
+        self.ask_follower(Downward::Hint { place: place.clone() }, context);
         self.deliver_next(&place, context);
     }
 

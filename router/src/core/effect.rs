@@ -1,12 +1,17 @@
 //! What goes into the core and what comes out of it.
 
+use std::time::Duration;
+
 use codeswarm_protocol::command::Request;
 use codeswarm_protocol::event::RouterEvent;
 use codeswarm_protocol::frame::{Downward, Ticket};
 use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::{InjectionId, JobId, Place, Position, RequestId, SwarmId};
+use codeswarm_slurm::{Answer, Call};
 
+use super::link::LinkTrouble;
 use super::model::{ClientId, Injection, InjectionState, Node, Swarm};
+use super::submission::Submission;
 
 /// New ids, unique for ever.
 pub trait Names {
@@ -89,6 +94,20 @@ pub enum Input {
     },
     /// A provider says something.
     Provider(ProviderEvent),
+    /// What the workers of a job wrote as their heartbeats.
+    Heartbeats {
+        /// Of which request.
+        ticket: Ticket,
+        /// One line for each node that has one.
+        data: bytes::Bytes,
+    },
+    /// The follower is there, a new one.
+    LinkUp {
+        /// The `codeswarm` program on its side; empty where no job needs one.
+        binary: String,
+    },
+    /// The follower is gone, or cannot be had for another reason than before.
+    LinkDown(LinkTrouble),
     /// The deadline that the core named has come.
     Tick,
 }
@@ -164,6 +183,10 @@ pub enum Change {
     Injection(Injection),
     /// An injection is further.
     InjectionState(InjectionId, InjectionState),
+    /// A launch is about to be handed to Slurm, or is further on its way.
+    Submission(Box<Submission>),
+    /// It has become a swarm, or came to nothing.
+    SubmissionOver(SwarmId),
     /// A request was carried out.
     Request {
         /// Its name.
@@ -215,6 +238,49 @@ pub enum ProviderCommand {
         /// Its job.
         job_id: JobId,
     },
+    /// Run a command beside Slurm; each is answered once by [`ProviderEvent::Answered`].
+    Call {
+        /// What it is for.
+        errand: Errand,
+        /// The command.
+        call: Call,
+    },
+}
+
+/// What a command beside Slurm is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// How many nodes are idle, for a launch that will not wait.
+    Idle(SwarmId),
+    /// Hand the job in.
+    Submit(SwarmId),
+    /// Whether the job was handed in: nobody heard the answer.
+    Find(SwarmId),
+    /// How a job is that was just handed in.
+    Announce(SwarmId),
+    /// How a job is; asked at this moment.
+    Show(JobId, Duration),
+    /// How these jobs are; asked at this moment.
+    Queue(Vec<JobId>, Duration),
+    /// The names of its nodes.
+    Hosts(JobId),
+    /// SIGTERM to its workers.
+    Signal(JobId),
+    /// Its end, whatever it does.
+    Cancel(JobId),
+    /// The last words in its error file.
+    Log(JobId),
+    /// How a job is that is not known here.
+    Adopt(JobId),
+}
+
+/// A command that has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAnswered {
+    /// It may have run all the same.
+    pub may_have_run: bool,
+    /// What failed, where, and what to do.
+    pub error: String,
 }
 
 /// A worker that should be running.
@@ -249,6 +315,13 @@ pub enum ProviderEvent {
         place: Place,
         /// What is known.
         reason: String,
+    },
+    /// A command has come back, or never will.
+    Answered {
+        /// What it was for.
+        errand: Errand,
+        /// What it said.
+        outcome: Result<Answer, NotAnswered>,
     },
     /// A worker is gone for good.
     WorkerLost {

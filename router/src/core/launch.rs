@@ -9,7 +9,9 @@ use codeswarm_protocol::launch::{AgentSpec, LaunchSpec, WorkerSpec};
 use codeswarm_protocol::{NodeId, Place, Rejection, RejectionCode, SwarmId};
 
 use super::answer::{Asker, launched};
-use super::model::{Awaited, Node, Swarm};
+use super::job::SLURM;
+use super::model::{Awaited, JobNow, Node, Swarm};
+use super::submission::Submission;
 use super::{Change, Context, Core, Effect, KnownRequest, ProviderCommand, Timer, Whom, WorkerToRun};
 
 /// How soon it is tried again to make the mailbox files of a swarm of an earlier life.
@@ -35,6 +37,11 @@ impl Core {
             self.check_prompt("system_prompt", prompt)?;
             self.texts.check_room(prompt)?;
         }
+        check_times(launch.agent.as_deref(), launch.worker.as_ref())?;
+        let provider = self.provider_named(launch.provider.as_deref())?;
+        if provider == SLURM {
+            return self.launch_in_slurm(asker, launch, fingerprint, context);
+        }
         if launch.provider_params.as_ref().is_some_and(|params| !params.is_empty()) {
             return Err(Rejection::field(
                 RejectionCode::Provider,
@@ -42,8 +49,6 @@ impl Core {
                 "the local provider has no settings; leave it out",
             ));
         }
-        check_times(launch.agent.as_deref(), launch.worker.as_ref())?;
-        let provider = self.provider_named(launch.provider.as_deref())?;
         let (swarm_id, job_id) = (context.names.swarm(), context.names.job());
         let spec = LaunchSpec {
             version: codeswarm_protocol::VERSION.to_owned(),
@@ -66,7 +71,76 @@ impl Core {
             created: context.at.wall,
             request_id: asker.request_id.clone(),
             spec,
+            job: None,
         };
+        self.begin(asker, swarm, fingerprint, context);
+        Ok(())
+    }
+
+    /// The same, as a job of Slurm: it is a swarm when there is a job.
+    fn launch_in_slurm(
+        &mut self,
+        asker: &Asker,
+        launch: SwarmLaunch,
+        fingerprint: String,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        let Some(settings) = &self.settings.slurm else {
+            return Err(Rejection::new(
+                RejectionCode::Provider,
+                "there is no Slurm in this configuration",
+            ));
+        };
+        let slurm = settings
+            .section
+            .with(&launch.provider_params.unwrap_or_default())
+            .map_err(|error| Rejection::field(RejectionCode::BadField, "provider_params", error))?;
+        let agents_per_node = slurm.agents_per_node.unwrap_or(1).max(1);
+        let node_count = launch.nodes.saturating_mul(agents_per_node);
+        if node_count > self.settings.max_nodes {
+            let reason = format!(
+                "{} nodes with {agents_per_node} agents each are {node_count} agents; at most {} are taken",
+                launch.nodes, self.settings.max_nodes
+            );
+            return Err(Rejection::field(RejectionCode::BadField, "nodes", reason));
+        }
+        let swarm_id = context.names.swarm();
+        let spec = LaunchSpec {
+            version: codeswarm_protocol::VERSION.to_owned(),
+            swarm_id: Some(swarm_id.clone()),
+            job_id: None,
+            node_count,
+            agent: launch.agent.map_or_else(|| self.settings.agent.clone(), |agent| *agent),
+            worker: launch.worker.unwrap_or_else(|| self.settings.worker.clone()),
+            agents_md_content: launch.agents_md_content,
+        };
+        let swarm = Swarm {
+            job_id: context.names.job(),
+            swarm_id,
+            node_count,
+            system_prompt: launch.system_prompt,
+            status: SwarmState::Pending,
+            reason: None,
+            provider: SLURM.to_owned(),
+            agent: spec.agent.kind.as_str().to_owned(),
+            created: context.at.wall,
+            request_id: asker.request_id.clone(),
+            spec,
+            job: Some(JobNow {
+                agents_per_node,
+                ..JobNow::default()
+            }),
+        };
+        let submission = Submission::new(swarm, slurm, launch.nodes, launch.immediate, fingerprint, asker.clone());
+        // Everything but the binary's path is known now, so that nothing bad waits for the link.
+        submission
+            .batch_job(settings, "/codeswarm")
+            .map_err(|error| Rejection::field(RejectionCode::BadField, "provider_params", error))?;
+        self.submit(submission, context)
+    }
+
+    /// A launch has become a swarm: it is stored whole, with its first prompts, and told.
+    pub(super) fn begin(&mut self, asker: &Asker, swarm: Swarm, fingerprint: String, context: &mut Context<'_>) {
         context.save(Change::Swarm(swarm.clone()));
         let places = self.add_nodes(&swarm, context);
         self.jobs.insert(swarm.job_id.clone(), swarm.swarm_id.clone());
@@ -93,7 +167,6 @@ impl Core {
         };
         self.remember(asker, known, context);
         self.start(&swarm, context);
-        Ok(())
     }
 
     fn provider_named(&self, name: Option<&str>) -> Result<String, Rejection> {
@@ -120,7 +193,7 @@ impl Core {
         })
     }
 
-    fn add_nodes(&mut self, swarm: &Swarm, context: &mut Context<'_>) -> Vec<Place> {
+    pub(super) fn add_nodes(&mut self, swarm: &Swarm, context: &mut Context<'_>) -> Vec<Place> {
         let ranks = (0..swarm.node_count).filter_map(|rank| NodeId::new(rank).ok());
         let places: Vec<Place> = ranks.map(|node| Place::new(swarm.job_id.clone(), node)).collect();
         for place in &places {
@@ -132,6 +205,12 @@ impl Core {
 
     /// Has the mailbox files made and the workers started that do not run yet.
     fn start(&mut self, swarm: &Swarm, context: &mut Context<'_>) {
+        self.preparing.insert(swarm.swarm_id.clone());
+        if swarm.job.is_some() {
+            // Slurm starts its workers; whatever the disk says, they may be running.
+            self.resumed.insert(swarm.swarm_id.clone());
+            return self.prepare(&swarm.swarm_id, context);
+        }
         let workers = self.places(&swarm.swarm_id).into_iter().filter_map(|place| {
             let node = self.nodes.get(&place).filter(|node| !node.is_over())?;
             Some(WorkerToRun {
@@ -146,11 +225,13 @@ impl Core {
             spec: Box::new(swarm.spec.clone()),
             workers: workers.collect(),
         }));
-        self.preparing.insert(swarm.swarm_id.clone());
         self.prepare(&swarm.swarm_id, context);
     }
 
     pub(super) fn prepare(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
+        if !self.link_is_up() {
+            return;
+        }
         let ticket = self.ticket(Awaited::Prepare(swarm_id.clone()));
         let Some(swarm) = self.swarms.get(swarm_id) else { return };
         let prepare = Downward::Prepare {
@@ -158,12 +239,14 @@ impl Core {
             job_id: swarm.job_id.clone(),
             node_count: swarm.node_count,
         };
-        context.effects.push(Effect::Follower(prepare));
+        self.ask_follower(prepare, context);
     }
 
     pub(super) fn prepared(&mut self, ticket: Ticket, error: Option<String>, context: &mut Context<'_>) {
-        let Some(Awaited::Prepare(swarm_id)) = self.tickets.remove(&ticket) else {
-            return;
+        let swarm_id = match self.tickets.remove(&ticket) {
+            Some(Awaited::Prepare(swarm_id)) => swarm_id,
+            Some(Awaited::LaunchFile(swarm_id)) => return self.launch_file_written(&swarm_id, error, context),
+            _ => return,
         };
         if let Some(error) = error {
             return self.not_prepared(&swarm_id, &error, context);
@@ -172,19 +255,14 @@ impl Core {
         let Some(swarm) = self.swarms.get(&swarm_id) else {
             return;
         };
-        let job_id = swarm.job_id.clone();
+        let go = swarm.job.is_none().then(|| ProviderCommand::Go {
+            job_id: swarm.job_id.clone(),
+        });
         let places: Vec<Place> = self.places(&swarm_id);
         for place in &places {
-            let Some(node) = self.nodes.get(place) else { continue };
-            if !node.ended {
-                let watch = Downward::Watch {
-                    place: place.clone(),
-                    offset: node.offset,
-                };
-                context.effects.push(Effect::Follower(watch));
-            }
+            self.watch(place, context);
         }
-        context.effects.push(Effect::Provider(ProviderCommand::Go { job_id }));
+        context.effects.extend(go.map(Effect::Provider));
         for place in places {
             self.deliver_next(&place, context);
         }
@@ -221,7 +299,7 @@ impl Core {
         };
         self.resumed.insert(swarm_id.clone());
         self.start(&swarm, context);
-        if swarm.status == SwarmState::Terminating {
+        if swarm.status == SwarmState::Terminating && swarm.job.is_none() {
             let command = ProviderCommand::Terminate {
                 job_id: swarm.job_id.clone(),
             };

@@ -3,25 +3,36 @@
 //! Swarms, nodes, injections and requests live here. Who among the clients hears which event is `audience`'s; how
 //! things are stored, sent or started is the shell's. No clock, file, socket or random number is read in this room.
 
+mod adopt;
 mod answer;
 mod commands;
 mod delivery;
 mod effect;
+mod job;
+mod job_end;
 mod launch;
+mod link;
 mod model;
 mod records;
 mod status;
+mod submission;
 mod terminate;
 mod texts;
 
 pub use answer::refusal;
-pub use effect::{Change, Effect, Input, KnownRequest, Names, ProviderCommand, ProviderEvent, Whom, WorkerToRun};
-pub use model::{ClientId, Injection, InjectionState, Node, Swarm};
+pub use effect::{
+    Change, Effect, Errand, Input, KnownRequest, Names, NotAnswered, ProviderCommand, ProviderEvent, Whom, WorkerToRun,
+};
+pub use job::SLURM;
+pub use link::{Link, LinkTrouble};
+pub use model::{ClientId, Injection, InjectionState, JobNow, Node, Swarm};
 pub use records::Passage;
+pub use submission::{Stage, Submission};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use codeswarm_configs::SlurmSection;
 use codeswarm_protocol::event::{ProviderInfo, RouterEvent, RouterWord};
 use codeswarm_protocol::frame::Ticket;
 use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
@@ -55,6 +66,23 @@ pub struct Settings {
     pub worker: WorkerSpec,
     /// This process.
     pub pid: u32,
+    /// What a Slurm provider asks for; absent where there is none.
+    pub slurm: Option<SlurmSettings>,
+    /// How the link to the mailbox is at first.
+    pub link: Link,
+}
+
+/// What the configuration says about Slurm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlurmSettings {
+    /// What is asked of `sbatch` unless a launch says otherwise.
+    pub section: SlurmSection,
+    /// The text of a batch script template that stands in for the built-in one.
+    pub template: Option<String>,
+    /// The mailbox's root folder, as the cluster names it.
+    pub root: String,
+    /// How often at most the queue is looked at.
+    pub poll: Duration,
 }
 
 /// The whole of what the router knows.
@@ -76,6 +104,15 @@ pub struct Core {
     /// Bytes of appends that are under way, and the nodes that wait for their number to fall.
     appending_bytes: usize,
     held_back: VecDeque<Place>,
+    link: Link,
+    /// Launches on their way to Slurm.
+    submissions: BTreeMap<SwarmId, Submission>,
+    /// Commands that name jobs which are being looked up.
+    adopting: BTreeMap<JobId, adopt::Adoption>,
+    /// Who waits for a swarm's heartbeats.
+    asking_status: HashMap<SwarmId, Vec<answer::Asker>>,
+    /// What was told last about Slurm not answering.
+    slurm_trouble: Option<String>,
     timers: BTreeSet<(Duration, Timer)>,
     stopping: bool,
 }
@@ -108,7 +145,12 @@ impl Core {
     /// A router that knows nothing yet; what was stored is put in by [`Core::restore`].
     pub fn new(settings: Settings) -> Self {
         Self {
+            link: settings.link.clone(),
             settings,
+            submissions: BTreeMap::new(),
+            adopting: BTreeMap::new(),
+            asking_status: HashMap::new(),
+            slurm_trouble: None,
             swarms: BTreeMap::new(),
             jobs: HashMap::new(),
             nodes: BTreeMap::new(),
@@ -131,6 +173,7 @@ impl Core {
         swarms: Vec<Swarm>,
         nodes: Vec<(Place, Node)>,
         mut injections: Vec<Injection>,
+        submissions: Vec<Submission>,
         context: &mut Context<'_>,
     ) {
         for swarm in swarms {
@@ -144,6 +187,7 @@ impl Core {
         for injection in injections {
             self.take_back(injection, context);
         }
+        self.restore_submissions(submissions);
         let live: Vec<SwarmId> = self
             .swarms
             .values()
@@ -155,6 +199,9 @@ impl Core {
         }
         for place in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.deliver_next(&place, context);
+        }
+        if self.link_is_up() {
+            self.jobs_after_link_up(context);
         }
     }
 
@@ -180,6 +227,9 @@ impl Core {
             Input::OutboxEnded { place } => self.outbox_ended(&place, context),
             Input::OutboxReopened { place } => self.outbox_reopened(&place, context),
             Input::Provider(event) => self.provider(event, context),
+            Input::Heartbeats { ticket, data } => self.heartbeats(ticket, &data, context),
+            Input::LinkUp { binary } => self.link_up(binary, context),
+            Input::LinkDown(trouble) => self.link_down(trouble, context),
             Input::Tick => self.tick(context),
         }
     }
@@ -194,9 +244,9 @@ impl Core {
         self.stopping
     }
 
-    /// How many swarms are not over.
+    /// How many swarms are not over, those on their way to Slurm included.
     pub fn live_swarms(&self) -> usize {
-        self.swarms.values().filter(|swarm| !swarm.status.is_over()).count()
+        self.submissions.len() + self.swarms.values().filter(|swarm| !swarm.status.is_over()).count()
     }
 
     /// A swarm by name.
@@ -251,8 +301,8 @@ impl Core {
             RouterWord::SwarmStatus {
                 node_count: swarm.node_count,
                 status: swarm.status,
-                slurm_state: None,
-                reason: None,
+                slurm_state: swarm.slurm_state(),
+                reason: swarm.job.as_ref().and_then(|job| job.reason.clone()),
                 nodes: Vec::new(),
             }
         };
@@ -313,6 +363,12 @@ impl Core {
                 Some((_, Timer::Retry(place))) => self.deliver_next(&place, context),
                 Some((_, Timer::Rest(place))) => self.look_for_the_end(&place, context),
                 Some((_, Timer::Prepare(swarm_id))) => self.prepare(&swarm_id, context),
+                Some((_, Timer::Submission(swarm_id))) => self.submission_due(&swarm_id, context),
+                Some((_, Timer::Adoption(job_id))) => self.adoption_timed_out(&job_id, context),
+                Some((_, Timer::Job(job_id))) => self.show_job(&job_id, context),
+                Some((_, Timer::Cancel(job_id))) => self.cancel_job(&job_id, context),
+                Some((_, Timer::Queue)) => self.look_at_the_queue(context),
+                Some((_, Timer::Status(swarm_id))) => self.answer_waiting_status(&swarm_id, context),
                 None => break,
             }
         }
@@ -330,6 +386,18 @@ enum Timer {
     Rest(Place),
     /// The mailbox files of a swarm of an earlier life could not be made.
     Prepare(SwarmId),
+    /// A launch on its way to Slurm is to go on, or has waited too long.
+    Submission(SwarmId),
+    /// A command has waited too long for its job to be looked up.
+    Adoption(JobId),
+    /// A job is to be looked at out of turn.
+    Job(JobId),
+    /// A job's workers had time to end.
+    Cancel(JobId),
+    /// The queue is to be looked at.
+    Queue,
+    /// Heartbeats are not waited for any longer.
+    Status(SwarmId),
 }
 
 /// What waits to be appended to one node's inbox, in order; one append is under way at a time.

@@ -41,6 +41,34 @@ pub struct Swarm {
     pub request_id: Option<RequestId>,
     /// What its workers are told.
     pub spec: LaunchSpec,
+    /// What Slurm says of its job; absent where no Slurm runs it.
+    #[serde(default)]
+    pub job: Option<JobNow>,
+}
+
+/// A Slurm job, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobNow {
+    /// Slurm's word for its state.
+    pub state: Option<String>,
+    /// Why it waits, or what became of it.
+    pub reason: Option<String>,
+    /// How often it was run again.
+    pub restarts: u32,
+    /// How many workers share a node of the cluster.
+    pub agents_per_node: u32,
+    /// It is over for good: what became of it, in a sentence.
+    pub over: Option<String>,
+    /// The controller did not know it when it was asked: how often in a row, and since when.
+    #[serde(skip)]
+    pub(super) missing: Option<(u32, Duration)>,
+    /// When an answer about it came last.
+    #[serde(skip)]
+    pub(super) heard: Option<Duration>,
+    /// How often it was looked at out of turn.
+    #[serde(skip)]
+    pub(super) looks: u32,
 }
 
 impl Swarm {
@@ -106,6 +134,12 @@ pub struct Node {
     /// The append that is under way.
     #[serde(skip)]
     pub(super) appending: Option<Ticket>,
+    /// When its last record came, on the forward clock of this life.
+    #[serde(skip)]
+    pub(super) heard: Duration,
+    /// When its worker last said that it lives, by its own clock.
+    #[serde(skip)]
+    pub(super) heartbeat_at: Option<Timestamp>,
 }
 
 impl Default for Node {
@@ -132,6 +166,8 @@ impl Default for Node {
             open: 0,
             line: super::Line::new(),
             appending: None,
+            heard: Duration::ZERO,
+            heartbeat_at: None,
         }
     }
 }
@@ -219,6 +255,10 @@ pub(super) enum Awaited {
     Append(Place, usize),
     /// The mailbox files of a swarm that is being launched or found again.
     Prepare(SwarmId),
+    /// The launch file of a swarm that is being launched.
+    LaunchFile(SwarmId),
+    /// The heartbeats of a swarm.
+    Heartbeats(SwarmId),
     /// What stands in this node's outbox behind what was read.
     Rest(Place),
 }

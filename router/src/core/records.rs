@@ -56,6 +56,7 @@ impl Core {
             return Passage::Seen;
         };
         node.position = Position::at(head.seq);
+        node.heard = context.at.now;
         if head.epoch >= node.epoch {
             node.epoch = head.epoch;
             if node.last_event.as_deref() != Some(&*head.kind) {
@@ -110,6 +111,7 @@ impl Core {
                     NodeState::Idle
                 };
                 let host = node.host.clone().unwrap_or_default();
+                self.learn_agent(place, &agent, context);
                 self.say_of_node(place, None, RouterWord::NodeReady { host, agent }, context);
                 self.perhaps_running(place, context);
             }
@@ -183,6 +185,18 @@ impl Core {
         if let Some(injection) = self.injections.get_mut(id) {
             injection.state = InjectionState::Started;
             context.save(Change::InjectionState(id.clone(), InjectionState::Started));
+        }
+    }
+
+    /// What agents an adopted swarm has is known when one of them is up.
+    fn learn_agent(&mut self, place: &Place, agent: &str, context: &mut Context<'_>) {
+        let swarm = self
+            .jobs
+            .get(&place.job_id)
+            .and_then(|swarm_id| self.swarms.get_mut(swarm_id));
+        if let Some(swarm) = swarm.filter(|swarm| swarm.agent.is_empty()) {
+            swarm.agent = agent.to_owned();
+            context.save(Change::Swarm(swarm.clone()));
         }
     }
 

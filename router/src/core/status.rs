@@ -1,14 +1,35 @@
-//! How a swarm is, node by node.
+//! How a swarm is, node by node, with the last sign of life of each worker.
+
+use std::time::Duration;
 
 use codeswarm_protocol::event::{NodeStatus, RouterWord};
-use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
+use codeswarm_protocol::frame::{Downward, Ticket};
+use codeswarm_protocol::{NodeId, Place, Rejection, RejectionCode, SwarmId, Timestamp};
+use serde::Deserialize;
 
 use super::answer::{Asker, answer};
-use super::{Context, Core};
+use super::model::Awaited;
+use super::{Context, Core, Timer};
+
+/// How long heartbeats are waited for; then the answer goes without new ones.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A line of [`Upward::Heartbeats`](codeswarm_protocol::frame::Upward::Heartbeats).
+#[derive(Deserialize)]
+struct Beat {
+    node_id: NodeId,
+    beat: Said,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    timestamp: Timestamp,
+}
 
 impl Core {
+    /// Answers when the heartbeats are read; several who ask meanwhile share one reading.
     pub(super) fn answer_status(
-        &self,
+        &mut self,
         asker: &Asker,
         swarm_id: &SwarmId,
         context: &mut Context<'_>,
@@ -20,20 +41,70 @@ impl Core {
                 format!("no swarm {swarm_id} is known here; swarm_list tells which are"),
             ));
         };
-        let nodes = self
-            .places(swarm_id)
+        if swarm.status.is_over() || !self.link_is_up() {
+            self.answer_status_now(asker, swarm_id, context);
+            return Ok(());
+        }
+        let (job_id, node_count) = (swarm.job_id.clone(), swarm.node_count);
+        let waiting = self.asking_status.entry(swarm_id.clone()).or_default();
+        waiting.push(asker.clone());
+        if waiting.len() > 1 {
+            return Ok(());
+        }
+        let ticket = self.ticket(Awaited::Heartbeats(swarm_id.clone()));
+        self.timers
+            .insert((context.at.now + PATIENCE, Timer::Status(swarm_id.clone())));
+        let ask = Downward::Heartbeats {
+            ticket,
+            job_id,
+            node_count,
+        };
+        self.ask_follower(ask, context);
+        Ok(())
+    }
+
+    pub(super) fn heartbeats(&mut self, ticket: Ticket, data: &[u8], context: &mut Context<'_>) {
+        let Some(Awaited::Heartbeats(swarm_id)) = self.tickets.remove(&ticket) else {
+            return;
+        };
+        let Some(job_id) = self.swarms.get(&swarm_id).map(|swarm| swarm.job_id.clone()) else {
+            return;
+        };
+        for line in data.split(|byte| *byte == b'\n') {
+            if let Ok(Beat { node_id, beat }) = serde_json::from_slice(line)
+                && let Some(node) = self.nodes.get_mut(&Place::new(job_id.clone(), node_id))
+            {
+                node.heartbeat_at = Some(beat.timestamp);
+            }
+        }
+        self.answer_waiting_status(&swarm_id, context);
+    }
+
+    /// Answers whoever waits, with what is known.
+    pub(super) fn answer_waiting_status(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
+        for asker in self.asking_status.remove(swarm_id).unwrap_or_default() {
+            self.answer_status_now(&asker, swarm_id, context);
+        }
+    }
+
+    fn answer_status_now(&self, asker: &Asker, swarm_id: &SwarmId, context: &mut Context<'_>) {
+        let Some(swarm) = self.swarms.get(swarm_id) else { return };
+        let nodes = self.places(swarm_id);
+        let nodes = nodes
             .iter()
             .filter_map(|place| self.node_status(place, &swarm.agent))
             .collect();
         let word = RouterWord::SwarmStatus {
             node_count: swarm.node_count,
             status: swarm.status,
-            slurm_state: None,
-            reason: None,
+            slurm_state: swarm.slurm_state(),
+            reason: swarm
+                .reason
+                .clone()
+                .or_else(|| swarm.job.as_ref().and_then(|job| job.reason.clone())),
             nodes,
         };
         answer(asker, swarm.event(word, context.at.wall), context);
-        Ok(())
     }
 
     fn node_status(&self, place: &Place, agent: &str) -> Option<NodeStatus> {
@@ -42,7 +113,7 @@ impl Core {
             node_id: place.node_id,
             state: node.state,
             host: node.host.clone(),
-            agent: Some(agent.to_owned()),
+            agent: (!agent.is_empty()).then(|| agent.to_owned()),
             epoch: node.epoch,
             injection_id: node.current.clone(),
             open_injections: node.open,
@@ -52,7 +123,7 @@ impl Core {
             last_event: node.last_event.clone(),
             last_event_at: node.last_event_at,
             error: node.error.clone(),
-            heartbeat_at: None,
+            heartbeat_at: node.heartbeat_at,
         })
     }
 }

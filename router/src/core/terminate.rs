@@ -31,10 +31,14 @@ impl Core {
         if first {
             swarm.status = SwarmState::Terminating;
             let (swarm, job_id) = (swarm.clone(), swarm.job_id.clone());
+            let of_slurm = swarm.job.is_some();
             context.save(Change::Swarm(swarm));
-            context
-                .effects
-                .push(Effect::Provider(ProviderCommand::Terminate { job_id }));
+            if of_slurm {
+                self.end_job(&job_id, context);
+            } else {
+                let command = ProviderCommand::Terminate { job_id };
+                context.effects.push(Effect::Provider(command));
+            }
         }
         // A second one while it runs, or afterwards, is answered in the same way.
         context.effects.push(Effect::FollowSwarm {
@@ -54,6 +58,7 @@ impl Core {
 
     pub(super) fn provider(&mut self, event: ProviderEvent, context: &mut Context<'_>) {
         match event {
+            ProviderEvent::Answered { errand, outcome } => self.answered_call(errand, outcome, context),
             ProviderEvent::LaunchFailed { swarm_id, error } => self.swarm_failed(&swarm_id, &error, context),
             ProviderEvent::WorkerEnded { place } => {
                 self.worker_gone(place, NodeState::Exited, "the worker has ended".to_owned(), context);
@@ -71,7 +76,7 @@ impl Core {
 
     /// The worker writes nothing more. What it has written may still be on its way, and may hold the ends of injections: only
     /// when all of that is read is the node over.
-    fn worker_gone(&mut self, place: Place, state: NodeState, reason: String, context: &mut Context<'_>) {
+    pub(super) fn worker_gone(&mut self, place: Place, state: NodeState, reason: String, context: &mut Context<'_>) {
         let Some(node) = self.nodes.get_mut(&place).filter(|node| !node.is_over()) else {
             return;
         };
@@ -81,7 +86,7 @@ impl Core {
             give_up: None,
         });
         self.look_for_the_end(&place, context);
-        context.effects.push(Effect::Follower(Downward::Hint { place }));
+        self.ask_follower(Downward::Hint { place }, context);
     }
 
     /// Asks whether anything stands in the outbox behind what was read.
@@ -89,6 +94,9 @@ impl Core {
         let Some(node) = self.nodes.get(place).filter(|node| node.ending.is_some()) else {
             return;
         };
+        if !self.link_is_up() {
+            return;
+        }
         let from = ReadFrom::Offset(node.offset);
         let read = Downward::Read {
             ticket: self.ticket(Awaited::Rest(place.clone())),
@@ -97,7 +105,7 @@ impl Core {
             until: u64::MAX,
             max_bytes: 64 * 1024,
         };
-        context.effects.push(Effect::Follower(read));
+        self.ask_follower(read, context);
     }
 
     pub(super) fn outbox_read(
@@ -186,6 +194,9 @@ impl Core {
         }
         let lost = nodes().filter(|node| node.state == NodeState::Lost).count();
         let trouble = nodes().find_map(|node| node.error.clone());
+        if !self.job_lets_go(swarm_id, context) {
+            return;
+        }
         let Some(swarm) = self.swarms.get_mut(swarm_id) else {
             return;
         };
@@ -202,8 +213,8 @@ impl Core {
                         swarm.node_count
                     ),
                 };
-                let reason = format!("{what}{trouble}");
-                swarm.reason = Some(reason);
+                let over = swarm.job.as_ref().and_then(|job| job.over.clone());
+                swarm.reason = Some(over.unwrap_or_else(|| format!("{what}{trouble}")));
             }
         }
         context.save(Change::Swarm(swarm.clone()));

@@ -120,6 +120,8 @@ impl LocalProvider {
                     }
                 }
             }
+            // Not this provider's.
+            ProviderCommand::Call { .. } => {}
             ProviderCommand::Terminate { job_id } => {
                 if let Some(job) = self.jobs.get(&job_id) {
                     job.terminate.send_replace(Some(job.grace));

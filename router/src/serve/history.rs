@@ -32,6 +32,9 @@ pub(super) struct UnderWay {
 impl Server {
     /// Starts the reads that are wanted, for clients that have room, and says what is complete.
     pub(super) fn pump_history(&mut self) {
+        if self.follower.is_none() {
+            return;
+        }
         for id in self.audience.ids() {
             while self.outputs.has_room(id) {
                 let Some(client) = self.audience.client(id) else { break };

@@ -62,7 +62,8 @@ impl Server {
                 done,
                 error,
             }),
-            Upward::Pong { .. } | Upward::Heartbeats { .. } => {}
+            Upward::Heartbeats { ticket, data } => self.input(Input::Heartbeats { ticket, data }),
+            Upward::Pong { .. } => {}
             Upward::Trouble { place, error } => {
                 let message = match place {
                     Some(place) => format!("node {place}: {error}"),

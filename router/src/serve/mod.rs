@@ -5,6 +5,7 @@
 mod client_io;
 mod history;
 mod line_reader;
+mod link;
 mod listen;
 mod mailbox;
 mod names;
@@ -17,4 +18,4 @@ mod subscription;
 pub use line_reader::{LineReader, ReadLine};
 pub use listen::{ListenError, listen, private_folder};
 pub use requests::too_long;
-pub use server::{ClientEnd, Door, Options, ServeError, Server, Stop};
+pub use server::{ClientEnd, Door, MailboxAt, Options, ServeError, Server, Stop};

@@ -17,6 +17,24 @@ pub fn too_long(length: u64, limit: usize) -> Rejection {
     Rejection::new(RejectionCode::LineTooLong, reason)
 }
 
+/// Whether a command waits for the login node. Looking at what is known does not.
+fn needs_the_link(command: &Command) -> bool {
+    match command {
+        Command::SwarmLaunch(_)
+        | Command::SwarmAdopt(_)
+        | Command::Inject(_)
+        | Command::Interrupt(_)
+        | Command::ApproveExecution(_)
+        | Command::SwarmTerminate(_) => true,
+        Command::SwarmList(_)
+        | Command::SwarmStatus(_)
+        | Command::Subscribe(_)
+        | Command::ProvidersList(_)
+        | Command::Ping(_)
+        | Command::Shutdown(_) => false,
+    }
+}
+
 impl Server {
     pub(super) fn client_said(&mut self, from: FromClient) {
         match from {
@@ -75,6 +93,9 @@ impl Server {
                 Err(rejection) => self.reject(id, request.request_id, rejection),
             }
             return;
+        }
+        if needs_the_link(&request.command) {
+            self.tell_if_link_is_down(id);
         }
         let known = match &request.request_id {
             None => None,

@@ -8,18 +8,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use codeswarm_follower::{Follower, FollowerConfig, FollowerError};
+use codeswarm_link::{Link, LinkSettings, LoginNode};
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
-use codeswarm_protocol::frame::{Downward, Ticket};
+use codeswarm_protocol::frame::{Downward, Ticket, Upward};
 use codeswarm_protocol::{SwarmId, Timestamp};
 
 use super::client_io::{self, FromClient};
 use super::history::UnderWay;
+use super::link::{link_event, room_at, said_by};
 use super::names::RandomNames;
 use super::outputs::{Outputs, before, ending_of};
 use super::queue::ClientQueue;
 use crate::audience::{Audience, Heard, NodeNow};
 use crate::core::{ClientId, Context, Core, Effect, Input, Moment, ProviderCommand, ProviderEvent, Settings, Whom};
-use crate::provider::LocalProvider;
+use crate::provider::{LocalProvider, SlurmProvider};
 use crate::state::{Batch, State, StateError};
 
 /// What a server is told at its start.
@@ -29,12 +31,23 @@ pub struct Options {
     pub settings: Settings,
     /// The state's file.
     pub database: std::path::PathBuf,
-    /// The mailbox, read and written by a follower inside this process.
-    pub follower: FollowerConfig,
+    /// The mailbox.
+    pub mailbox: MailboxAt,
     /// The program and the first arguments that start a worker.
     pub worker_command: Vec<std::ffi::OsString>,
     /// Ends by itself after so long without clients and live swarms.
     pub idle_exit: Option<Duration>,
+}
+
+/// Where the mailbox is, as seen from here.
+#[derive(Debug, Clone)]
+pub enum MailboxAt {
+    /// Beside this process, which follows it itself; the workers are processes of this machine.
+    Here(FollowerConfig),
+    /// The same, and the workers are jobs of the Slurm whose login node this machine is.
+    LoginNodeHere(FollowerConfig),
+    /// Behind an ssh connection to a login node.
+    Linked(LinkSettings),
 }
 
 /// The server cannot start, or cannot go on.
@@ -142,7 +155,8 @@ pub struct Server {
     pub(super) last_ticket: u64,
     pub(super) names: RandomNames,
     pub(super) batch: Batch,
-    follower: Follower,
+    pub(super) follower: Option<Follower>,
+    pub(super) link: Option<Link>,
     to_provider: VecDeque<ProviderCommand>,
     provider: mpsc::Sender<ProviderCommand>,
     provider_events: mpsc::Receiver<ProviderEvent>,
@@ -157,6 +171,9 @@ pub struct Server {
     idle_exit: Option<Duration>,
     idle_since: Option<Instant>,
 }
+
+/// How long the connection to the login node may take to close.
+const LETTING_GO: Duration = Duration::from_millis(900);
 
 /// Tickets of reads for clients; the core's own start at 1.
 const FIRST_READ_TICKET: u64 = 1 << 62;
@@ -174,15 +191,29 @@ impl Server {
     /// Opens the state and the mailbox, and takes up what an earlier life left.
     pub fn open(options: Options) -> Result<Self, ServeError> {
         let state = State::open(&options.database)?;
-        let follower = codeswarm_follower::spawn(options.follower.clone())?;
-        let provider = LocalProvider::start(&options.follower.root, options.worker_command.clone());
-        Self::assemble(options, state, follower, provider)
+        let (follower, link, provider) = match &options.mailbox {
+            MailboxAt::Here(config) => {
+                let follower = codeswarm_follower::spawn(config.clone())?;
+                let provider = LocalProvider::start(&config.root, options.worker_command.clone());
+                (Some(follower), None, provider)
+            }
+            MailboxAt::LoginNodeHere(config) => {
+                let follower = codeswarm_follower::spawn(config.clone())?;
+                (Some(follower), None, SlurmProvider::start(LoginNode::here()))
+            }
+            MailboxAt::Linked(settings) => {
+                let link = Link::start(settings.clone());
+                let provider = SlurmProvider::start(link.login_node.clone());
+                (None, Some(link), provider)
+            }
+        };
+        Self::assemble(options, state, (follower, link), provider)
     }
 
     fn assemble(
         options: Options,
         state: State,
-        follower: Follower,
+        (follower, link): (Option<Follower>, Option<Link>),
         (provider, provider_events): (mpsc::Sender<ProviderCommand>, mpsc::Receiver<ProviderEvent>),
     ) -> Result<Self, ServeError> {
         let loaded = state.load()?;
@@ -201,6 +232,7 @@ impl Server {
             names: RandomNames::after(loaded.last_number),
             batch: Batch::default(),
             follower,
+            link,
             to_provider: VecDeque::new(),
             provider,
             provider_events,
@@ -221,9 +253,10 @@ impl Server {
             names: &mut server.names,
             effects: &mut effects,
         };
+        let (swarms, nodes) = (loaded.swarms, loaded.nodes);
         server
             .core
-            .restore(loaded.swarms, loaded.nodes, loaded.injections, &mut context);
+            .restore(swarms, nodes, loaded.injections, loaded.submissions, &mut context);
         server.carry_out(effects);
         Ok(server)
     }
@@ -248,22 +281,30 @@ impl Server {
             tracing::warn!("a client did not read its last lines");
         }
         // The mailbox is given back before the router's lock is: whoever takes that finds this free.
-        let Follower { commands, events, task } = self.follower;
-        drop((commands, events));
-        if tokio::time::timeout(Duration::from_millis(300), task).await.is_err() {
-            tracing::warn!("the mailbox's follower is held up by its filesystem");
+        if let Some(Follower { commands, events, task }) = self.follower {
+            drop((commands, events));
+            if tokio::time::timeout(Duration::from_millis(300), task).await.is_err() {
+                tracing::warn!("the mailbox's follower is held up by its filesystem");
+            }
+        }
+        if let Some(Link { events, task, .. }) = self.link {
+            drop(events);
+            if tokio::time::timeout(LETTING_GO, task).await.is_err() {
+                tracing::warn!("the connection to the login node does not close");
+            }
         }
         ended
     }
 
     async fn serve(&mut self, stop: &mut watch::Receiver<Stop>) -> Result<(), ServeError> {
-        let (to_follower, to_provider) = (self.follower.commands.clone(), self.provider.clone());
+        let to_provider = self.provider.clone();
         loop {
             self.finish_batch(stop).await;
             if *stop.borrow() == Stop::Now || self.core.is_stopping() || self.is_idle_too_long() {
                 return Ok(());
             }
             let wake = self.wake_after();
+            let to_follower = self.follower.as_ref().map(|follower| follower.commands.clone());
             tokio::select! {
                 changed = stop.changed() => if changed.is_err() { return Ok(()) },
                 Some(connection) = self.connections.recv() => self.join(connection),
@@ -276,34 +317,52 @@ impl Server {
                         }
                     }
                 }
-                up = self.follower.events.recv() => {
-                    self.follower_said(up.ok_or(ServeError::FollowerEnded)?);
-                    for _ in 1..BATCH {
-                        match self.follower.events.try_recv() {
-                            Ok(up) => self.follower_said(up),
-                            Err(_) => break,
-                        }
-                    }
-                }
+                up = said_by(&mut self.follower) => match up {
+                    Some(up) => self.follower_and_more(up),
+                    None if self.link.is_some() => self.follower_gone(),
+                    None => return Err(ServeError::FollowerEnded),
+                },
+                Some(event) = link_event(&mut self.link) => self.link_said(event),
                 Some(event) = self.provider_events.recv() => self.input(Input::Provider(event)),
-                permit = to_follower.reserve(), if !self.down.is_empty() => {
-                    let permit = permit.map_err(|_| ServeError::FollowerEnded)?;
-                    if let Some(down) = self.down.pop_front() {
-                        permit.send(down);
-                    }
-                    while let Some(down) = self.down.pop_front() {
-                        if let Err(error) = to_follower.try_send(down) {
-                            self.down.push_front(error.into_inner());
-                            break;
+                permit = room_at(to_follower), if !self.down.is_empty() => match permit {
+                    Ok(permit) => {
+                        if let Some(down) = self.down.pop_front() {
+                            permit.send(down);
                         }
+                        self.hand_down();
                     }
-                }
+                    // Its events end as well, and that is where it is noticed.
+                    Err(_) if self.link.is_some() => self.down.clear(),
+                    Err(_) => return Err(ServeError::FollowerEnded),
+                },
                 Ok(permit) = to_provider.reserve(), if !self.to_provider.is_empty() => {
                     if let Some(command) = self.to_provider.pop_front() {
                         permit.send(command);
                     }
                 }
                 () = tokio::time::sleep(wake) => self.input(Input::Tick),
+            }
+        }
+    }
+
+    /// Takes what the follower says, and what else it has said meanwhile.
+    fn follower_and_more(&mut self, up: Upward) {
+        self.follower_said(up);
+        for _ in 1..BATCH {
+            match self.follower.as_mut().map(|follower| follower.events.try_recv()) {
+                Some(Ok(up)) => self.follower_said(up),
+                _ => break,
+            }
+        }
+    }
+
+    /// Hands down as much as there is room for.
+    fn hand_down(&mut self) {
+        let Some(follower) = &self.follower else { return };
+        while let Some(down) = self.down.pop_front() {
+            if let Err(error) = follower.commands.try_send(down) {
+                self.down.push_front(error.into_inner());
+                break;
             }
         }
     }

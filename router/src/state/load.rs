@@ -7,7 +7,7 @@ use std::time::Duration;
 use codeswarm_protocol::{IdError, InjectionId, JobId, NodeId, Place, Position, RequestId, Seq, Timestamp};
 
 use super::{State, StateError, state_from};
-use crate::core::{Injection, Node, Swarm};
+use crate::core::{Injection, Node, Submission, Swarm};
 
 /// What an earlier life left.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Loaded {
     pub nodes: Vec<(Place, Node)>,
     /// Injections that have not ended.
     pub injections: Vec<Injection>,
+    /// Launches that were handed to Slurm and are no swarms yet.
+    pub submissions: Vec<Submission>,
     /// The highest number given out.
     pub last_number: u64,
 }
@@ -28,6 +30,9 @@ impl State {
         let mut loaded = Loaded::default();
         for json in self.rows("SELECT json FROM swarms", |row| row.get::<_, String>(0))? {
             loaded.swarms.push(self.value("swarm", &json)?);
+        }
+        for json in self.rows("SELECT json FROM submissions", |row| row.get::<_, String>(0))? {
+            loaded.submissions.push(self.value("submission", &json)?);
         }
         // A stream ends behind the router's last word in it, of which the node's own row need not know.
         let streams = "SELECT job_id, node_id, json, offset, seq, max(sub, coalesce((SELECT max(said.sub) FROM said \

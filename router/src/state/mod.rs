@@ -103,7 +103,8 @@ impl Batch {
 
     /// Prompts and launches outlive the power; the rest can be read again.
     pub fn durability(&self) -> Durability {
-        let promised = |change: &Change| matches!(change, Change::Injection(_) | Change::Swarm(_));
+        let promised =
+            |change: &Change| matches!(change, Change::Injection(_) | Change::Swarm(_) | Change::Submission(_));
         if self.changes.iter().any(promised) {
             Durability::Power
         } else {
@@ -224,6 +225,16 @@ impl State {
             ),
             Change::Injection(injection) => self.insert_injection(injection),
             Change::InjectionState(id, state) => self.move_injection(id.as_str(), *state),
+            Change::Submission(submission) => self.run(
+                "INSERT OR REPLACE INTO submissions(swarm_id, json) VALUES (?1, ?2)",
+                params![
+                    submission.swarm.swarm_id.as_str(),
+                    self.json("submission", submission)?
+                ],
+            ),
+            Change::SubmissionOver(swarm_id) => {
+                self.run("DELETE FROM submissions WHERE swarm_id = ?1", [swarm_id.as_str()])
+            }
             Change::Request { request_id, known } => self.run(
                 "INSERT OR REPLACE INTO requests(request_id, fingerprint, swarm_id, injections) VALUES (?1, ?2, ?3, ?4)",
                 params![

@@ -3,7 +3,14 @@
 use super::{State, StateError};
 
 /// The format of this version; a file of an older one is brought forward, of a newer one refused.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+
+/// What format 2 has more than format 1.
+const SUBMISSIONS: &str = "
+CREATE TABLE submissions(
+    swarm_id TEXT PRIMARY KEY,
+    json TEXT NOT NULL) WITHOUT ROWID;
+";
 
 /// Tables of format 1.
 const TABLES: &str = "
@@ -61,7 +68,11 @@ pub(super) fn prepare(state: &State) -> Result<(), StateError> {
     let found: i64 = state.database(state.connection.query_row("PRAGMA user_version", [], |row| row.get(0)))?;
     match found {
         0 => {
-            let script = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;");
+            let script = format!("BEGIN IMMEDIATE; {TABLES} {SUBMISSIONS} PRAGMA user_version = {FORMAT}; COMMIT;");
+            state.database(state.connection.execute_batch(&script))
+        }
+        1 => {
+            let script = format!("BEGIN IMMEDIATE; {SUBMISSIONS} PRAGMA user_version = {FORMAT}; COMMIT;");
             state.database(state.connection.execute_batch(&script))
         }
         FORMAT => Ok(()),

@@ -10,7 +10,8 @@ use codeswarm_protocol::{Epoch, InjectionId, JobId, NodeId, SwarmId, Timestamp};
 use rusqlite::types::ValueRef;
 
 use super::*;
-use crate::core::{Node, Swarm};
+use crate::core::{JobNow, Node, Stage, Submission, Swarm};
+use codeswarm_configs::SlurmSection;
 
 impl State {
     /// From now on nothing can be written, as on a disk that is read-only; or again.
@@ -48,6 +49,7 @@ fn swarm() -> Swarm {
             worker: WorkerSpec::default(),
             agents_md_content: None,
         },
+        job: None,
     }
 }
 
@@ -115,12 +117,35 @@ fn everything() -> Batch {
             Change::InjectionState(id("i-1"), InjectionState::Sent),
             Change::Request { request_id, known },
             said(2),
+            Change::Submission(Box::new(submission())),
         ],
         cursors: BTreeMap::from([(place(1), (77, Position::at(Seq(1))))]),
     }
 }
 
+/// A launch that Slurm has been told of.
+fn submission() -> Submission {
+    let swarm = Swarm {
+        swarm_id: SwarmId::new("sw-2").unwrap(),
+        job: Some(JobNow {
+            agents_per_node: 2,
+            ..JobNow::default()
+        }),
+        ..swarm()
+    };
+    Submission::stored(
+        swarm,
+        SlurmSection::default(),
+        Stage::Submitted(JobId::new("27").unwrap()),
+    )
+}
+
 fn check_everything(state: &State) {
+    check_what_format_1_has(state);
+    assert_eq!(state.load().unwrap().submissions, [submission()]);
+}
+
+fn check_what_format_1_has(state: &State) {
     let mut loaded = state.load().unwrap();
     assert_eq!(loaded.swarms, [swarm()]);
     let mut expected = node();
@@ -189,8 +214,8 @@ fn rows_of(connection: &Connection, table: &str, text: &mut String) {
     }
 }
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state/golden/format_1.sql")
+fn golden(format: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/state/golden/format_{format}.sql"))
 }
 
 #[test]
@@ -205,8 +230,8 @@ fn what_is_stored_comes_back_after_a_reopening() {
     check_everything(&State::open(&file).unwrap());
 }
 
-/// A database of format 1 as it was when this was written: later versions have to read it for ever. To write it anew while
-/// format 1 is not released: `CODESWARM_WRITE_GOLDEN=1 cargo test -p codeswarm-router state::`.
+/// Databases of each format as they were when it was new: later versions have to read them for ever. To write the newest
+/// while it is not released: `CODESWARM_WRITE_GOLDEN=1 cargo test -p codeswarm-router state::`.
 #[test]
 fn a_database_of_an_earlier_version_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -216,12 +241,17 @@ fn a_database_of_an_earlier_version_is_read() {
             .unwrap()
             .commit(&everything(), Durability::Process)
             .unwrap();
-        std::fs::write(golden(), dump(&file)).unwrap();
+        std::fs::write(golden(2), dump(&file)).unwrap();
     }
-    let file = folder.path().join("state.sqlite");
-    let script = std::fs::read_to_string(golden()).unwrap();
-    Connection::open(&file).unwrap().execute_batch(&script).unwrap();
-    check_everything(&State::open(&file).unwrap());
+    for format in [1, 2] {
+        let file = folder.path().join(format!("{format}.sqlite"));
+        let script = std::fs::read_to_string(golden(format)).unwrap();
+        Connection::open(&file).unwrap().execute_batch(&script).unwrap();
+        let state = State::open(&file).unwrap();
+        check_what_format_1_has(&state);
+        let submissions = state.load().unwrap().submissions;
+        assert_eq!(submissions.len(), if format == 1 { 0 } else { 1 });
+    }
 }
 
 #[test]
@@ -235,7 +265,7 @@ fn the_tables_of_a_format_do_not_change_under_its_number() {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    let known = std::fs::read_to_string(golden()).unwrap();
+    let known = std::fs::read_to_string(golden(2)).unwrap();
     assert_eq!(
         tables(&dump(&file)),
         tables(&known),

@@ -71,7 +71,7 @@ fn a_plain_job_is_a_script_on_stdin_and_nothing_on_the_command_line() {
     );
     assert!(
         script.ends_with(
-            " /work/me/codeswarm/bin/codeswarm-1 worker --root /work/me/codeswarm --launch \
+            " /work/me/codeswarm/bin/codeswarm-1 worker --keep --root /work/me/codeswarm --launch \
              /work/me/codeswarm/runs/0199-ab.json\n"
         ),
         "{script}"
@@ -101,7 +101,7 @@ fn hostile_values_stay_values() {
         assert!(lines.contains(&expected), "{expected}\n{script}");
     }
     assert!(
-        script.contains(r##" '/bin/`reboot`' worker --root '/work/it'\''s $(reboot); #1 "50%"' --launch "##),
+        script.contains(r##" '/bin/`reboot`' worker --keep --root '/work/it'\''s $(reboot); #1 "50%"' --launch "##),
         "{script}"
     );
 }

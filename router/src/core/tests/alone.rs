@@ -119,7 +119,7 @@ impl Alone {
 
     /// What another life of the router finds, if all of this was stored.
     pub(super) fn restarted(&self, effects: &[Effect]) -> (Alone, Vec<Effect>) {
-        let mut next = Self::new(settings());
+        let mut next = Self::new(self.core.settings.clone());
         let back = |node: &Node| -> Node { serde_json::from_str(&serde_json::to_string(node).unwrap()).unwrap() };
         let swarms: Vec<Swarm> = self.core.swarms.values().cloned().collect();
         let mut nodes: Vec<(Place, Node)> = self
@@ -136,7 +136,8 @@ impl Alone {
             nodes.push((place.clone(), back(node)));
         }
         let injections: Vec<Injection> = self.core.injections.values().cloned().collect();
-        let ((), effects) = next.with(|core, context| core.restore(swarms, nodes, injections, context));
+        let submissions = self.core.submissions.values().cloned().collect();
+        let ((), effects) = next.with(|core, context| core.restore(swarms, nodes, injections, submissions, context));
         (next, effects)
     }
 }

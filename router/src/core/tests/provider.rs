@@ -63,6 +63,7 @@ impl Provider {
             return false;
         };
         match command {
+            ProviderCommand::Call { .. } => panic!("there is no Slurm here"),
             ProviderCommand::Launch {
                 swarm_id,
                 job_id,

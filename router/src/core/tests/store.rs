@@ -95,6 +95,8 @@ impl Store {
                     self.prompts.remove(&number);
                 }
             }
+            // The worlds of these histories have no Slurm.
+            Change::Submission(_) | Change::SubmissionOver(_) => panic!("{change:?}"),
             Change::Request { request_id, known } => {
                 let before = self.requests.insert(request_id.clone(), known.clone());
                 assert!(before.is_none(), "request {request_id} was carried out twice");
@@ -146,6 +148,7 @@ impl Store {
                     ..injection.clone()
                 })
                 .collect(),
+            submissions: Vec::new(),
             last_number: self.injections.values().map(numbers).max().unwrap_or(0),
         };
         loaded.injections.sort_by_key(|injection| injection.number);

@@ -19,7 +19,7 @@ use super::store::Store;
 use super::tally::Tally;
 use super::worker::Life;
 use crate::core::{
-    Context, Core, Effect, Input, KnownRequest, Moment, Names, Passage, ProviderCommand, Settings, Whom,
+    Context, Core, Effect, Input, KnownRequest, Link, Moment, Names, Passage, ProviderCommand, Settings, Whom,
 };
 use crate::state::Batch;
 
@@ -36,6 +36,8 @@ pub fn settings() -> Settings {
         agent: AgentSpec::default(),
         worker: WorkerSpec::default(),
         pid: 1,
+        slurm: None,
+        link: Link::here(String::new()),
     }
 }
 
@@ -316,9 +318,13 @@ impl World {
             names: &mut self.names,
             effects: &mut effects,
         };
-        router
-            .core
-            .restore(loaded.swarms, loaded.nodes, loaded.injections, &mut context);
+        router.core.restore(
+            loaded.swarms,
+            loaded.nodes,
+            loaded.injections,
+            loaded.submissions,
+            &mut context,
+        );
         router.hold(effects);
         self.check();
     }
@@ -410,6 +416,7 @@ impl World {
                 done,
                 error,
             },
+            Upward::Heartbeats { ticket, data } => Input::Heartbeats { ticket, data },
             Upward::Ended { place, .. } => Input::OutboxEnded { place },
             Upward::Chunk { place, offset, data } => return self.chunk(&place, offset, &data),
             Upward::Skipped {

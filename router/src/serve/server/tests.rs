@@ -48,11 +48,13 @@ impl Desk {
             agent: AgentSpec::default(),
             worker: WorkerSpec::default(),
             pid: 1,
+            slurm: None,
+            link: crate::core::Link::here(String::new()),
         };
         let options = Options {
             settings,
             database: folder.path().join("state.sqlite"),
-            follower: FollowerConfig::at(folder.path()),
+            mailbox: MailboxAt::Here(FollowerConfig::at(folder.path())),
             worker_command: Vec::new(),
             idle_exit: None,
         };
@@ -63,7 +65,7 @@ impl Desk {
         let (provider_says, provider_events) = mpsc::channel(1024);
         let state = State::open(&options.database).unwrap();
         let follower = Follower { commands, events, task };
-        let server = Server::assemble(options, state, follower, (provider, provider_events)).unwrap();
+        let server = Server::assemble(options, state, (Some(follower), None), (provider, provider_events)).unwrap();
         let (stop, stopped) = watch::channel(Stop::No);
         Self {
             server,

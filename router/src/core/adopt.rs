@@ -1,0 +1,251 @@
+//! Jobs that this router did not launch: Slurm is asked how many tasks they have, and from then on they are swarms.
+
+use std::time::Duration;
+
+use codeswarm_protocol::command::Command;
+use codeswarm_protocol::event::{RouterWord, SwarmState};
+use codeswarm_protocol::launch::LaunchSpec;
+use codeswarm_protocol::{JobId, Rejection, RejectionCode};
+use codeswarm_slurm::{Answer, job};
+
+use super::answer::{Asker, answer, reject};
+use super::job::SLURM;
+use super::model::{JobNow, Swarm};
+use super::{Change, Context, Core, Effect, Errand, NotAnswered, Timer};
+
+/// How long a command may wait for its job to be looked up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The most commands that wait for one job.
+const MOST_HELD: usize = 256;
+
+/// Commands that wait for a job to be looked up.
+#[derive(Debug, Default)]
+pub(super) struct Adoption {
+    held: Vec<(Asker, Command)>,
+    asked: bool,
+    /// When those who wait are refused.
+    deadline: Duration,
+}
+
+impl Core {
+    /// Holds a command that names an unknown job while Slurm is asked about it; gives it back if that is not to be.
+    pub(super) fn hold_for_adoption(
+        &mut self,
+        asker: &Asker,
+        command: Command,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Command>, Rejection> {
+        let job_id = match &command {
+            Command::SwarmAdopt(adopt) => &adopt.job_id,
+            Command::Inject(inject) if inject.target.swarm_id.is_none() => match &inject.target.job_id {
+                Some(job_id) => job_id,
+                None => return Ok(Some(command)),
+            },
+            Command::Interrupt(interrupt) if interrupt.target.swarm_id.is_none() => match &interrupt.target.job_id {
+                Some(job_id) => job_id,
+                None => return Ok(Some(command)),
+            },
+            Command::ApproveExecution(approval) if approval.target.swarm_id.is_none() => {
+                match &approval.target.job_id {
+                    Some(job_id) => job_id,
+                    None => return Ok(Some(command)),
+                }
+            }
+            _ => return Ok(Some(command)),
+        };
+        if self.jobs.contains_key(job_id) || self.settings.slurm.is_none() {
+            return Ok(Some(command));
+        }
+        // What is no number was never a job of Slurm's.
+        job::show(job_id).map_err(|error| Rejection::field(RejectionCode::UnknownJob, "job_id", error))?;
+        if let Some(rejection) = self.lasting_trouble() {
+            return Err(rejection);
+        }
+        let job_id = job_id.clone();
+        let adoption = self.adopting.entry(job_id.clone()).or_default();
+        let is_full = adoption.held.len() >= MOST_HELD;
+        let same = |held: &&mut (Asker, Command)| asker.request_id.is_some() && held.0.request_id == asker.request_id;
+        match adoption.held.iter_mut().find(same) {
+            // Asked again over another connection: still one command.
+            Some(held) if held.1 == command => held.0 = asker.clone(),
+            Some(_) => return Err(super::commands::reused()),
+            None if is_full => {
+                let reason = format!("{MOST_HELD} commands wait for job {job_id} to be looked up; try again later");
+                return Err(Rejection::new(RejectionCode::Overloaded, reason));
+            }
+            None => adoption.held.push((asker.clone(), command)),
+        }
+        adoption.deadline = context.at.now + PATIENCE;
+        self.timers.insert((adoption.deadline, Timer::Adoption(job_id.clone())));
+        self.look_up(&job_id, context);
+        Ok(None)
+    }
+
+    fn look_up(&mut self, job_id: &JobId, context: &mut Context<'_>) {
+        if !self.link_is_up() {
+            return;
+        }
+        let Some(adoption) = self.adopting.get_mut(job_id).filter(|adoption| !adoption.asked) else {
+            return;
+        };
+        if let Ok(call) = job::show(job_id) {
+            adoption.asked = true;
+            Self::call(Errand::Adopt(job_id.clone()), call, context);
+        }
+    }
+
+    pub(super) fn adoptions_after_link_up(&mut self, context: &mut Context<'_>) {
+        for job_id in self.adopting.keys().cloned().collect::<Vec<_>>() {
+            self.look_up(&job_id, context);
+        }
+    }
+
+    pub(super) fn looked_up(
+        &mut self,
+        job_id: &JobId,
+        outcome: Result<Answer, NotAnswered>,
+        context: &mut Context<'_>,
+    ) {
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Again when the link is back, or refused when the command has waited long enough.
+                if let Some(adoption) = self.adopting.get_mut(job_id) {
+                    adoption.asked = false;
+                }
+                return;
+            }
+        };
+        let Some(adoption) = self.adopting.remove(job_id) else {
+            return;
+        };
+        match job::read(job_id, &answer) {
+            Ok(job) => match self.adopt(&job, context) {
+                Ok(()) => {
+                    for (asker, command) in adoption.held {
+                        self.command_of(&asker, command, None, context);
+                    }
+                }
+                Err(rejection) => refuse_all(adoption, &rejection, context),
+            },
+            Err(error) => {
+                let rejection = Rejection::field(RejectionCode::UnknownJob, "job_id", error);
+                refuse_all(adoption, &rejection, context);
+            }
+        }
+    }
+
+    /// A job is a swarm from now on: its outboxes are read from their beginning.
+    fn adopt(&mut self, job: &job::Job, context: &mut Context<'_>) -> Result<(), Rejection> {
+        let job_id = job.job_id.clone();
+        if self.jobs.contains_key(&job_id) {
+            return Ok(());
+        }
+        if super::job::is_over(&job.state) {
+            let reason = format!("job {job_id} is over: {}", job.ending().unwrap_or_default());
+            return Err(Rejection::field(RejectionCode::UnknownJob, "job_id", reason));
+        }
+        let node_count = job.task_count.or(job.node_count).unwrap_or(1).max(1);
+        if node_count > self.settings.max_nodes {
+            let reason = format!(
+                "job {job_id} has {node_count} tasks; at most {} are taken",
+                self.settings.max_nodes
+            );
+            return Err(Rejection::field(RejectionCode::BadField, "job_id", reason));
+        }
+        let known = job.swarm_id().filter(|swarm_id| !self.swarms.contains_key(swarm_id));
+        let swarm_id = known.unwrap_or_else(|| context.names.swarm());
+        let swarm = Swarm {
+            swarm_id: swarm_id.clone(),
+            job_id: job_id.clone(),
+            node_count,
+            system_prompt: None,
+            status: SwarmState::Pending,
+            reason: None,
+            provider: SLURM.to_owned(),
+            agent: String::new(),
+            created: context.at.wall,
+            request_id: None,
+            spec: LaunchSpec {
+                version: codeswarm_protocol::VERSION.to_owned(),
+                swarm_id: Some(swarm_id.clone()),
+                job_id: Some(job_id.clone()),
+                node_count,
+                agent: self.settings.agent.clone(),
+                worker: self.settings.worker.clone(),
+                agents_md_content: None,
+            },
+            job: Some(JobNow {
+                agents_per_node: node_count / job.node_count.unwrap_or(node_count).max(1),
+                ..JobNow::default()
+            }),
+        };
+        context.save(Change::Swarm(swarm.clone()));
+        self.add_nodes(&swarm, context);
+        self.jobs.insert(job_id.clone(), swarm_id.clone());
+        self.swarms.insert(swarm_id.clone(), swarm);
+        self.preparing.insert(swarm_id.clone());
+        self.resumed.insert(swarm_id.clone());
+        self.prepare(&swarm_id, context);
+        self.heard_of(&job_id, job.clone().into(), context.at.now, context);
+        self.attend_queue(context);
+        Ok(())
+    }
+
+    /// The answer to the command that asks for it, the first time and again.
+    pub(super) fn tell_adopted(
+        &mut self,
+        asker: &Asker,
+        job_id: &JobId,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        let Some(swarm) = self.jobs.get(job_id).and_then(|swarm_id| self.swarms.get(swarm_id)) else {
+            let reason = format!("no job {job_id} is known here; swarm_list tells which are");
+            return Err(Rejection::field(RejectionCode::UnknownJob, "job_id", reason));
+        };
+        let word = RouterWord::SwarmAdopted {
+            node_count: swarm.node_count,
+            status: swarm.status,
+            provider: swarm.provider.clone(),
+        };
+        let event = swarm.event(word, context.at.wall);
+        context.effects.push(Effect::FollowSwarm {
+            client: asker.client,
+            swarm_id: swarm.swarm_id.clone(),
+            request_id: None,
+        });
+        answer(asker, event, context);
+        Ok(())
+    }
+
+    pub(super) fn adoption_timed_out(&mut self, job_id: &JobId, context: &mut Context<'_>) {
+        if self
+            .adopting
+            .get(job_id)
+            .is_none_or(|adoption| context.at.now < adoption.deadline)
+        {
+            return;
+        }
+        let Some(adoption) = self.adopting.remove(job_id) else {
+            return;
+        };
+        let reason = format!(
+            "job {job_id} could not be looked up within {} s; nothing was done",
+            PATIENCE.as_secs()
+        );
+        refuse_all(adoption, &Rejection::new(RejectionCode::Link, reason), context);
+    }
+
+    pub(super) fn refuse_waiting_adoptions(&mut self, rejection: &Rejection, context: &mut Context<'_>) {
+        for (_, adoption) in std::mem::take(&mut self.adopting) {
+            refuse_all(adoption, rejection, context);
+        }
+    }
+}
+
+fn refuse_all(adoption: Adoption, rejection: &Rejection, context: &mut Context<'_>) {
+    for (asker, _) in adoption.held {
+        reject(&asker, rejection.clone(), context);
+    }
+}

@@ -1,0 +1,218 @@
+//! The end of a Slurm job: asked for, in order, with time for its workers; or come by itself, and told as what it was.
+
+use std::time::Duration;
+
+use codeswarm_protocol::event::{NodeState, SwarmState};
+use codeswarm_protocol::{JobId, SwarmId};
+use codeswarm_slurm::cancel::{self, Cancelled};
+use codeswarm_slurm::{Answer, Call};
+
+use super::job::News;
+use super::{Change, Context, Core, Errand, NotAnswered, Timer};
+
+/// What workers may take beyond their own grace period before the job is cancelled.
+const BEYOND_GRACE: Duration = Duration::from_secs(5);
+
+/// How soon a command to end a job is tried again that had no effect.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Bytes of a job's error file that are looked at.
+const LAST_WORDS: &str = "3000";
+
+impl Core {
+    /// Ends a job: its workers get SIGTERM and time to archive; a job without workers is cancelled.
+    pub(super) fn end_job(&mut self, job_id: &JobId, context: &mut Context<'_>) {
+        let Some(swarm) = self.live_swarm_of(job_id) else {
+            return;
+        };
+        if !self.link_is_up() {
+            return;
+        }
+        let places = self.places(&swarm.swarm_id);
+        let mut nodes = places.iter().filter_map(|place| self.nodes.get(place));
+        let has_workers = nodes.any(|node| node.epoch.0 > 0 && !node.is_over());
+        if !has_workers {
+            return self.cancel_job(job_id, context);
+        }
+        let grace = Duration::from_secs(swarm.spec.worker.shutdown_grace_seconds) + BEYOND_GRACE;
+        self.timers
+            .insert((context.at.now + grace, Timer::Cancel(job_id.clone())));
+        if let Ok(call) = cancel::terminate(job_id) {
+            Self::call(Errand::Signal(job_id.clone()), call, context);
+        }
+    }
+
+    /// Ends a job for good.
+    pub(super) fn cancel_job(&mut self, job_id: &JobId, context: &mut Context<'_>) {
+        if self.live_swarm_of(job_id).is_none() || !self.link_is_up() {
+            return;
+        }
+        if let Ok(call) = cancel::cancel(job_id) {
+            Self::call(Errand::Cancel(job_id.clone()), call, context);
+        }
+    }
+
+    pub(super) fn signalled(
+        &mut self,
+        job_id: &JobId,
+        outcome: Result<Answer, NotAnswered>,
+        context: &mut Context<'_>,
+    ) {
+        match read(outcome) {
+            // The workers' archives tell the rest; should nothing come, the timer cancels.
+            Ok(Cancelled::Taken) => {}
+            Ok(Cancelled::Over) => self.show_job(job_id, context),
+            Ok(Cancelled::NotRunning) => self.cancel_job(job_id, context),
+            Err(error) => self.try_to_end_again(job_id, &error, context),
+        }
+    }
+
+    pub(super) fn cancelled(
+        &mut self,
+        job_id: &JobId,
+        outcome: Result<Answer, NotAnswered>,
+        context: &mut Context<'_>,
+    ) {
+        match read(outcome) {
+            Ok(Cancelled::Taken | Cancelled::Over) => self.show_job(job_id, context),
+            Ok(Cancelled::NotRunning) => self.try_to_end_again(job_id, "the job cannot be changed now", context),
+            Err(error) => self.try_to_end_again(job_id, &error, context),
+        }
+    }
+
+    /// All nodes of a swarm are over. Whether the swarm is too: a job may be run again, which only Slurm knows.
+    pub(super) fn job_lets_go(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) -> bool {
+        let Some(job_id) = self.job_of(swarm_id) else {
+            return true;
+        };
+        let Some(swarm) = self.live_swarm_of(&job_id) else {
+            return true;
+        };
+        if swarm.job.as_ref().is_none_or(|job| job.over.is_some()) {
+            return true;
+        }
+        if swarm.status == SwarmState::Terminating {
+            // Its workers have archived; nothing of the job is to stay.
+            self.cancel_job(&job_id, context);
+            return true;
+        }
+        self.show_job(&job_id, context);
+        self.show_soon(&job_id, context);
+        false
+    }
+
+    fn try_to_end_again(&mut self, job_id: &JobId, error: &str, context: &mut Context<'_>) {
+        self.slurm_is_silent(error, context);
+        if self
+            .live_swarm_of(job_id)
+            .is_some_and(|swarm| swarm.status == SwarmState::Terminating)
+        {
+            self.timers
+                .insert((context.at.now + TRY_AGAIN, Timer::Cancel(job_id.clone())));
+        }
+    }
+
+    /// The job is over, as Slurm says. Where a worker never spoke, the job's error file may tell why.
+    pub(super) fn job_is_over(
+        &mut self,
+        job_id: &JobId,
+        news: Option<&News>,
+        sentence: String,
+        context: &mut Context<'_>,
+    ) {
+        let Some(job) = self.live_job(job_id).filter(|job| job.over.is_none()) else {
+            return;
+        };
+        if let Some(news) = news {
+            job.state = Some(news.state.to_string());
+        }
+        job.reason = Some(sentence.clone());
+        job.over = Some(sentence);
+        let Some(swarm) = self.live_swarm_of(job_id) else {
+            return;
+        };
+        context.save(Change::Swarm(swarm.clone()));
+        let places = self.places(&swarm.swarm_id);
+        let silent = places
+            .iter()
+            .filter_map(|place| self.nodes.get(place))
+            .any(|node| node.epoch.0 == 0);
+        match self
+            .settings
+            .slurm
+            .as_ref()
+            .filter(|_| silent && swarm.status != SwarmState::Terminating)
+        {
+            Some(slurm) => {
+                let call = Call {
+                    program: "tail".to_owned(),
+                    arguments: ["-c", LAST_WORDS, "--", &format!("{}/runs/{job_id}.err", slurm.root)]
+                        .map(str::to_owned)
+                        .into(),
+                    stdin: Vec::new(),
+                    unset: Vec::new(),
+                };
+                Self::call(Errand::Log(job_id.clone()), call, context);
+            }
+            None => self.conclude(job_id, context),
+        }
+    }
+
+    pub(super) fn last_words(
+        &mut self,
+        job_id: &JobId,
+        outcome: Result<Answer, NotAnswered>,
+        context: &mut Context<'_>,
+    ) {
+        let said = outcome.ok().filter(|answer| answer.exit_code == Some(0));
+        let said = said
+            .map(|answer| last_lines(&answer.stdout))
+            .filter(|said| !said.is_empty());
+        if let (Some(said), Some(job)) = (said, self.live_job(job_id)) {
+            let over = job.over.take().unwrap_or_default();
+            let told = format!("{over}. Its error file ends with: {said}");
+            job.reason = Some(told.clone());
+            job.over = Some(told);
+        }
+        self.conclude(job_id, context);
+    }
+
+    /// No worker of the job runs any more: its nodes end as soon as what they wrote is read.
+    pub(super) fn conclude(&mut self, job_id: &JobId, context: &mut Context<'_>) {
+        let Some(swarm) = self.live_swarm_of(job_id) else {
+            return;
+        };
+        let (swarm_id, asked_for) = (swarm.swarm_id.clone(), swarm.status == SwarmState::Terminating);
+        let sentence = swarm.job.as_ref().and_then(|job| job.over.clone()).unwrap_or_default();
+        for place in self.places(&swarm_id) {
+            let Some(node) = self.nodes.get(&place).filter(|node| !node.is_over()) else {
+                continue;
+            };
+            if node.epoch.0 == 0 && node.offset == 0 && asked_for {
+                self.node_over(
+                    &place,
+                    NodeState::Exited,
+                    "the swarm was ended before this node had started",
+                    context,
+                );
+            } else {
+                self.worker_gone(place, NodeState::Lost, sentence.clone(), context);
+            }
+        }
+        self.settle(&swarm_id, context);
+    }
+}
+
+fn read(outcome: Result<Answer, NotAnswered>) -> Result<Cancelled, String> {
+    match outcome {
+        Ok(answer) => cancel::read(&answer).map_err(|error| error.to_string()),
+        Err(not) => Err(not.error),
+    }
+}
+
+/// The last lines that say something, on one line.
+fn last_lines(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(4)..].join(" | ")
+}
