@@ -15,10 +15,12 @@ started_at() {
   [[ ${fields[0]} != Z ]] && printf '%s\n' "${fields[19]}"
 }
 
-# start NAME COMMAND...: in the background, in a session of its own, with its output in logs/NAME.log.
+# start NAME COMMAND...: in the background, in a session of its own, with its output in logs/NAME.log. The command is
+# kept, so that it can be started again.
 start() {
   local name=$1
   shift
+  printf '%q ' "$@" >"$dir/commands/$name"
   env "$mark=$dir" setsid "$@" </dev/null >>"$dir/logs/$name.log" 2>&1 &
   printf '%s %s\n' "$!" "$(started_at $!)" >"$dir/pids/$name"
 }
