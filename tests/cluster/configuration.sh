@@ -32,8 +32,8 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 PropagateResourceLimits=NONE
-# A node that was down is back as soon as its slurmd is.
-ReturnToService=2
+# A node whose slurmd was away is back with it; one that was set down is not.
+ReturnToService=1
 SlurmdTimeout=60
 KillWait=5
 MinJobAge=60

@@ -5,6 +5,7 @@
 
 mod jobs;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,7 +74,11 @@ impl TestCluster {
     #[must_use]
     pub fn alone(self) -> Self {
         let Self { running, turn: shared } = self;
-        assert_eq!(Arc::strong_count(&shared), 1, "a clone of this cluster would wait for itself");
+        assert_eq!(
+            Arc::strong_count(&shared),
+            1,
+            "a clone of this cluster would wait for itself"
+        );
         drop(shared);
         let turn = turn(&running.dir);
         turn.lock()
@@ -100,28 +105,52 @@ impl TestCluster {
         self.dir().join("ssh_config")
     }
 
-    /// The shared folder, as the login node and the nodes name it.
+    /// The shared folder, by the name that it has everywhere.
     pub fn work(&self) -> PathBuf {
         self.dir().join("work")
     }
 
-    /// What is really in the shared folder, seen from this process.
-    pub fn backing(&self) -> PathBuf {
-        let backing = self.dir().join("backing");
-        if backing.is_dir() { backing } else { self.work() }
+    /// Whether login node and compute nodes have views of their own of [`TestCluster::work`].
+    pub fn has_views(&self) -> bool {
+        self.recorded("fuse-login").is_some()
+    }
+
+    /// The shared folder as the login node sees it, from outside.
+    pub fn work_on_the_login_side(&self) -> PathBuf {
+        self.seen_by("fuse-login")
+    }
+
+    /// The shared folder as the nodes see it, from outside.
+    pub fn work_on_the_compute_side(&self) -> PathBuf {
+        self.seen_by("fuse-compute")
     }
 
     /// A program where the login node's filesystems are mounted.
-    pub fn on_the_login_side(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let record = std::fs::read_to_string(self.dir().join("pids/fuse-login")).unwrap_or_default();
-        match record.split_whitespace().next() {
+    pub fn on_the_login_side(&self, program: impl AsRef<OsStr>) -> Command {
+        match self.recorded("fuse-login") {
             Some(pid) => {
                 let mut command = Command::new("nsenter");
-                command.arg(format!("--mount=/proc/{pid}/ns/mnt")).arg("--").arg(program);
+                command
+                    .arg(format!("--mount=/proc/{pid}/ns/mnt"))
+                    .arg("--")
+                    .arg(program);
                 command
             }
             None => Command::new(program),
         }
+    }
+
+    fn seen_by(&self, view: &str) -> PathBuf {
+        match self.recorded(view) {
+            Some(pid) => PathBuf::from(format!("/proc/{pid}/root{}", self.work().display())),
+            None => self.work(),
+        }
+    }
+
+    /// The process that holds a view's mount, in a cluster that has views.
+    fn recorded(&self, name: &str) -> Option<u32> {
+        let record = std::fs::read_to_string(self.dir().join("pids").join(name)).ok()?;
+        record.split_whitespace().next()?.parse().ok()
     }
 
     /// Runs one of Slurm's commands, and returns what it printed.
@@ -175,7 +204,24 @@ impl TestCluster {
 
     /// The node is back.
     pub fn node_resume(&self, node: &str) {
-        self.slurm(&["scontrol", "update", &format!("nodename={node}"), "state=resume"]);
+        let name = format!("nodename={node}");
+        // Slurm refuses this for a node that is back already.
+        wait_until("the node is back", || {
+            let output = self.try_slurm(&["scontrol", "update", &name, "state=resume"]);
+            let state = self.slurm(&[
+                "sinfo",
+                "--noheader",
+                "--nodes",
+                node,
+                "--partition=compute",
+                "--format=%T",
+            ]);
+            if state.starts_with("down") || state.starts_with("drain") {
+                Err(format!("{state}: {}", output.stderr))
+            } else {
+                Ok(())
+            }
+        });
     }
 
     /// Waits until this many nodes have nothing to do.

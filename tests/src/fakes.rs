@@ -93,7 +93,9 @@ impl Answer {
             !format!("{pattern}{replacement}").contains(['\'', '\u{1}']),
             "no quotes, please"
         );
-        Self::script(&format!("set -o pipefail; real \"$@\" | sed -E 's\u{1}{pattern}\u{1}{replacement}\u{1}g'"))
+        Self::script(&format!(
+            "set -o pipefail; real \"$@\" | sed -E 's\u{1}{pattern}\u{1}{replacement}\u{1}g'"
+        ))
     }
 
     /// The exit code.
@@ -179,7 +181,10 @@ impl Fakes {
         let ours = folders.iter().filter(|folder| text(folder, "program") == program);
         ours.map(|folder| Call {
             program: program.to_owned(),
-            arguments: text(folder, "arguments").split_terminator('\0').map(str::to_owned).collect(),
+            arguments: text(folder, "arguments")
+                .split_terminator('\0')
+                .map(str::to_owned)
+                .collect(),
             stdin: text(folder, "stdin"),
         })
         .collect()

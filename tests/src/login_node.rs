@@ -116,12 +116,7 @@ impl LoginNode {
 
     /// sshd's own processes for the connections that there are: at least one for each.
     pub fn sessions(&self) -> Vec<Process> {
-        let mut found = match self.listener() {
-            Some(pid) => processes::descendants(pid),
-            None => Vec::new(),
-        };
-        found.retain(|process| process.command_line.starts_with("sshd: "));
-        found
+        Self::sessions_of(self.listener())
     }
 
     /// Waits until its sessions run nothing any more and nobody is connected.
@@ -144,24 +139,21 @@ impl LoginNode {
 
     /// The node dies: sshd, its connections, and all that its sessions run.
     pub fn kill(&mut self) {
-        let sessions = self.sessions();
-        if let Some(mut sshd) = self.sshd.take() {
-            let _ = sshd.kill();
-            let _ = sshd.wait();
-        }
-        for process in sessions.iter().chain(&self.processes()) {
-            self.send(process, Signal::KILL);
+        self.refuse();
+        for process in self.processes() {
+            self.send(&process, Signal::KILL);
         }
     }
 
     /// Cuts all connections and takes no new ones, as a network that is down; what the sessions ran lives as long as it
     /// likes. [`LoginNode::start_again`] ends it.
     pub fn refuse(&mut self) {
-        let sessions = self.sessions();
-        if let Some(mut sshd) = self.sshd.take() {
-            let _ = sshd.kill();
-            let _ = sshd.wait();
-        }
+        let Some(mut sshd) = self.sshd.take() else { return };
+        let listener = i32::try_from(sshd.id()).ok();
+        self.signal_listener(listener, Signal::STOP);
+        let sessions = Self::sessions_of(listener);
+        let _ = sshd.kill();
+        let _ = sshd.wait();
         for session in &sessions {
             self.send(session, Signal::KILL);
         }
@@ -192,13 +184,7 @@ impl LoginNode {
 
     fn send_to_sshd(&self, signal: Signal) {
         // The listener first: it starts nothing while the others are looked for.
-        if let Some(pid) = self.listener() {
-            let listener = Process {
-                pid,
-                command_line: String::new(),
-            };
-            processes::signal_if(&listener, signal, |_| true);
-        }
+        self.signal_listener(self.listener(), signal);
         for session in self.sessions() {
             self.send(&session, signal);
         }
@@ -206,6 +192,19 @@ impl LoginNode {
 
     fn listener(&self) -> Option<i32> {
         i32::try_from(self.sshd.as_ref()?.id()).ok()
+    }
+
+    /// It is a child that was not waited for, so its id is its own.
+    fn signal_listener(&self, listener: Option<i32>, signal: Signal) {
+        if let Some(pid) = listener.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    fn sessions_of(listener: Option<i32>) -> Vec<Process> {
+        let mut found = listener.map(processes::descendants).unwrap_or_default();
+        found.retain(|process| process.command_line.starts_with("sshd: "));
+        found
     }
 
     /// A signal for a process that was just listed.
@@ -251,7 +250,11 @@ impl LoginNode {
 impl Drop for LoginNode {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("-- on the login node: {:#?}\n-- sshd:\n{}", self.processes(), self.log());
+            eprintln!(
+                "-- on the login node: {:#?}\n-- sshd:\n{}",
+                self.processes(),
+                self.log()
+            );
         }
         self.kill();
     }

@@ -134,7 +134,11 @@ impl Requirement {
             Self::Node => on_the_path("node"),
             Self::Python => on_the_path("python3"),
             Self::SmallDisk => SmallDisk::is_possible().then(|| PathBuf::from("/")),
-            Self::Cluster => TestCluster::PROGRAMS.iter().map(|name| program(name)).collect::<Option<Vec<_>>>()?.pop(),
+            Self::Cluster => TestCluster::PROGRAMS
+                .iter()
+                .map(|name| program(name))
+                .collect::<Option<Vec<_>>>()?
+                .pop(),
             Self::ClusterViews => {
                 let fuse = SmallDisk::is_possible() && Path::new("/dev/fuse").exists();
                 Self::Cluster.find().filter(|_| fuse).and(program("bindfs"))

@@ -1,7 +1,7 @@
 //! A workspace whose configuration names the test cluster, behind a login node of the test's own.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -23,10 +23,10 @@ pub struct SlurmWorkspace {
     workspace: Workspace,
 }
 
-/// Ends the jobs of a folder.
+/// Ends the jobs of the workspace.
 struct Jobs {
     cluster: TestCluster,
-    folder: std::path::PathBuf,
+    folders: Vec<PathBuf>,
 }
 
 impl SlurmWorkspace {
@@ -48,9 +48,16 @@ impl SlurmWorkspace {
             config["cluster"]["slurm"] = json!({"partition": "compute"});
             config["ssh"] = json!({"login_alias": LoginNode::ALIAS, "config_file": login.ssh_config()});
         });
-        let jobs = Jobs {
+        let mut jobs = Jobs {
             cluster: cluster.clone(),
-            folder: workspace.path().to_owned(),
+            folders: vec![workspace.path().to_owned()],
+        };
+        let workspace = if cluster.has_views() {
+            let root = share(cluster, &workspace);
+            jobs.folders.push(root.clone());
+            workspace.configured(|config| config["cluster"]["workspace_root"] = json!(root))
+        } else {
+            workspace
         };
         Self {
             jobs,
@@ -76,6 +83,15 @@ impl SlurmWorkspace {
         self
     }
 
+    /// Has a command of this workspace find the fakes first, which is how Codeswarm comes to a fake `ssh`.
+    pub fn put_fakes_before(&self, command: &mut std::process::Command) {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(Fakes::programs()).chain(std::env::split_paths(&path));
+        let path = std::env::join_paths(folders).unwrap_or_else(|error| panic!("PATH: {error}"));
+        let (name, value) = self.fakes.variable();
+        command.env("PATH", path).env(name, value);
+    }
+
     /// The cluster.
     pub fn cluster(&self) -> &TestCluster {
         &self.jobs.cluster
@@ -83,7 +99,31 @@ impl SlurmWorkspace {
 
     /// The jobs of this workspace that are not over.
     pub fn jobs(&self) -> Vec<String> {
-        self.cluster().jobs_in(self.path())
+        self.jobs.running()
+    }
+}
+
+/// Moves the shared folder to where the cluster's views are. The workspace finds it there by its old name.
+fn share(cluster: &TestCluster, workspace: &Workspace) -> PathBuf {
+    let name = workspace.path().file_name().unwrap_or_default();
+    let (root, old) = (cluster.work().join(name), workspace.path().join("shared"));
+    let moved = std::fs::create_dir(&root)
+        .and_then(|()| std::fs::remove_dir(&old))
+        .and_then(|()| std::os::unix::fs::symlink(&root, &old));
+    moved.unwrap_or_else(|error| panic!("{} for {}: {error}", root.display(), old.display()));
+    root
+}
+
+impl Jobs {
+    fn running(&self) -> Vec<String> {
+        let mut jobs: Vec<String> = self
+            .folders
+            .iter()
+            .flat_map(|folder| self.cluster.jobs_in(folder))
+            .collect();
+        jobs.sort();
+        jobs.dedup();
+        jobs
     }
 }
 
@@ -101,6 +141,8 @@ impl Drop for Jobs {
             let queue = self.cluster.try_slurm(&["squeue", "--states=all", "--long"]);
             eprintln!("-- squeue:\n{}{}", queue.stdout, queue.stderr);
         }
-        self.cluster.end_jobs_in(&self.folder);
+        for folder in &self.folders {
+            self.cluster.end_jobs_in(folder);
+        }
     }
 }

@@ -59,7 +59,10 @@ impl SshTrouble {
         let mut text = login.ssh_configuration(&[line]);
         if self == Self::PermissionDenied {
             // ssh tries all files that it is given.
-            text = text.replace(&format!("\n  IdentityFile {}\n", login.file("identity").display()), "\n");
+            text = text.replace(
+                &format!("\n  IdentityFile {}\n", login.file("identity").display()),
+                "\n",
+            );
         }
         login.write(&format!("ssh_config_{self:?}"), &text)
     }

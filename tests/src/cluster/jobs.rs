@@ -51,7 +51,17 @@ impl TestCluster {
 
     /// The jobs that are not over and that name something in a folder: as working directory, command or output.
     pub fn jobs_in(&self, folder: &Path) -> Vec<String> {
-        const OVER: [&str; 4] = ["COMPLETED", "CANCELLED", "FAILED", "TIMEOUT"];
+        // All others are ends.
+        const GOING_ON: [&str; 8] = [
+            "PENDING",
+            "CONFIGURING",
+            "RUNNING",
+            "SUSPENDED",
+            "STOPPED",
+            "COMPLETING",
+            "REQUEUED",
+            "REQUEUE_HOLD",
+        ];
         let name = folder.display().to_string();
         let all = self.try_slurm(&["scontrol", "show", "job", "--oneliner"]).stdout;
         let field = |line: &str, name: &str| {
@@ -59,7 +69,7 @@ impl TestCluster {
             fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
         };
         let ours = all.lines().filter(|line| line.contains(&name));
-        ours.filter(|line| !field(line, "JobState").is_some_and(|state| OVER.contains(&state.as_str())))
+        ours.filter(|line| field(line, "JobState").is_some_and(|state| GOING_ON.contains(&state.as_str())))
             .filter_map(|line| field(line, "JobId"))
             .collect()
     }

@@ -135,7 +135,9 @@ pub(super) fn free_port() -> u16 {
 /// Makes a key pair.
 pub(crate) fn make_key(path: &Path) {
     let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(path);
+    command
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"])
+        .arg(path);
     run(command, b"").success();
 }
 
