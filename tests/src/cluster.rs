@@ -10,6 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -25,8 +26,14 @@ pub const NODES: u32 = 4;
 #[derive(Clone)]
 pub struct TestCluster {
     running: Arc<Running>,
-    /// Held for its lock.
-    turn: Arc<File>,
+    turn: Arc<Turn>,
+}
+
+/// A lock on the cluster's `turn` file: shared, or by the one test that disturbs others.
+struct Turn {
+    running: Arc<Running>,
+    alone: bool,
+    _file: File,
 }
 
 /// One that is up; taken down when this test process brought it up.
@@ -61,32 +68,23 @@ impl TestCluster {
     }
 
     fn of(running: Arc<Running>) -> Self {
-        let turn = turn(&running.dir);
-        turn.lock_shared()
-            .unwrap_or_else(|error| panic!("no lock in {}: {error}", running.dir.display()));
-        Self {
-            running,
-            turn: Arc::new(turn),
-        }
+        let turn = Arc::new(Turn::take(&running, false));
+        Self { running, turn }
     }
 
-    /// For a test that disturbs others, such as one that restarts slurmctld: waits until it is the only one.
+    /// For a test that disturbs others, such as one that restarts slurmctld: waits until it is the only one. In the end
+    /// all daemons run again.
     #[must_use]
     pub fn alone(self) -> Self {
-        let Self { running, turn: shared } = self;
+        let Self { running, turn } = self;
         assert_eq!(
-            Arc::strong_count(&shared),
+            Arc::strong_count(&turn),
             1,
             "a clone of this cluster would wait for itself"
         );
-        drop(shared);
-        let turn = turn(&running.dir);
-        turn.lock()
-            .unwrap_or_else(|error| panic!("no lock in {}: {error}", running.dir.display()));
-        Self {
-            running,
-            turn: Arc::new(turn),
-        }
+        drop(turn);
+        let turn = Arc::new(Turn::take(&running, true));
+        Self { running, turn }
     }
 
     /// Its folder.
@@ -233,6 +231,11 @@ impl TestCluster {
         });
     }
 
+    /// Has all daemons run and all nodes up, whatever a test has left.
+    pub fn repair(&self) {
+        self.running.repair();
+    }
+
     fn wait_until_it_answers(&self) {
         wait_until("slurmctld answers", || {
             let output = self.try_slurm(&["squeue", "--noheader"]);
@@ -259,6 +262,62 @@ impl Running {
         run(command, b"").success();
         Arc::new(running)
     }
+
+    /// Fails in no way: it runs also while a test fails.
+    fn repair(&self) {
+        let succeeds = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+        let nodes = (0..NODES).map(|node| format!("node{node}"));
+        for name in std::iter::once("slurmctld".to_owned()).chain(nodes) {
+            let act = |action: &str| {
+                succeeds(
+                    Command::new(script("daemon"))
+                        .arg(&self.dir)
+                        .args([action, name.as_str()]),
+                )
+            };
+            // What runs can be told to go on; what does not is started.
+            let _ = act("thaw") || act("start");
+        }
+        let slurm = |program: &str, arguments: &[&str]| {
+            succeeds(
+                Command::new(program)
+                    .args(arguments)
+                    .env("SLURM_CONF", self.dir.join("slurm.conf")),
+            )
+        };
+        for _ in 0..50 {
+            if slurm("squeue", &["--noheader"]) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // Refused for those that are up.
+        for node in 0..NODES {
+            slurm("scontrol", &["update", &format!("nodename=node{node}"), "state=resume"]);
+        }
+    }
+}
+
+impl Turn {
+    fn take(running: &Arc<Running>, alone: bool) -> Self {
+        let path = running.dir.join("turn");
+        let file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let locked = if alone { file.lock() } else { file.lock_shared() };
+        locked.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self {
+            running: Arc::clone(running),
+            alone,
+            _file: file,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.alone {
+            self.running.repair();
+        }
+    }
 }
 
 impl Drop for Running {
@@ -270,12 +329,6 @@ impl Drop for Running {
             }
         }
     }
-}
-
-/// The file whose lock says who may disturb others.
-fn turn(dir: &Path) -> File {
-    let path = dir.join("turn");
-    File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn script(name: &str) -> PathBuf {

@@ -9,12 +9,18 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// Slurm's own words for its usual failures.
 pub mod words {
-    /// `squeue`, `scancel` or `scontrol` while slurmctld is away.
+    /// `squeue` or `scontrol show` while slurmctld is away. The real ones take nine seconds, or twice that, to say so.
     pub const NO_CONTROLLER: &str = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n";
+    /// `scancel 17` while slurmctld is away; its exit code is 8.
+    pub const SCANCEL_NO_CONTROLLER: &str =
+        "scancel: error: Kill job error on job id 17: Unable to contact slurm controller (connect failure)\n";
+    /// `sinfo` while slurmctld is away.
+    pub const SINFO_NO_CONTROLLER: &str =
+        "slurm_load_partitions: Unable to contact slurm controller (connect failure)\n";
     /// `sbatch` while slurmctld is away.
     pub const SBATCH_NO_CONTROLLER: &str =
         "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n";
-    /// A job that Slurm has forgotten.
+    /// `squeue` or `scontrol show` of a job that Slurm has forgotten. (`scancel` of one says nothing.)
     pub const INVALID_JOB: &str = "slurm_load_jobs error: Invalid job id specified\n";
     /// A timeout of slurmctld, after which a submission may have happened.
     pub const SBATCH_TIMED_OUT: &str =

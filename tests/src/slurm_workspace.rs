@@ -137,6 +137,9 @@ impl Deref for SlurmWorkspace {
 
 impl Drop for Jobs {
     fn drop(&mut self) {
+        if !self.cluster.try_slurm(&["squeue", "--noheader"]).status.success() {
+            self.cluster.repair();
+        }
         if std::thread::panicking() {
             let queue = self.cluster.try_slurm(&["squeue", "--states=all", "--long"]);
             eprintln!("-- squeue:\n{}{}", queue.stdout, queue.stderr);

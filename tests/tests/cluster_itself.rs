@@ -77,10 +77,7 @@ fn a_lost_node_and_a_restarted_controller_are_real() {
     cluster.wait_for_state(&job, "RUNNING");
     cluster.stop_slurmctld();
     let output = workspace.login.run("squeue");
-    assert!(
-        output.stderr.contains("Unable to contact slurm controller"),
-        "{output:#?}"
-    );
+    assert_eq!(output.stderr, words::NO_CONTROLLER);
     cluster.start_slurmctld();
     cluster.node_down("node3");
     cluster.wait_for_state(&job, "NODE_FAIL");
@@ -227,13 +224,14 @@ fn fakes_say_what_the_real_ones_seldom_do() {
     fakes.set("squeue", Answer::edited("JOBID", "PREEMPTED"));
     assert!(login.run("squeue").success().stdout.contains("PREEMPTED"));
 
-    fakes.set("scancel", Answer::fails(words::INVALID_JOB).times(1));
+    fakes.set("scancel", Answer::fails(words::SCANCEL_NO_CONTROLLER).code(8).times(1));
     let output = login.run("scancel 17");
-    assert_eq!((output.code(), output.stderr.as_str()), (1, words::INVALID_JOB));
-    assert!(
-        !login.run("scancel 17").stderr.contains("slurm_load_jobs"),
-        "the real one's words"
+    assert_eq!(
+        (output.code(), output.stderr.as_str()),
+        (8, words::SCANCEL_NO_CONTROLLER)
     );
+    let output = login.run("scancel 17");
+    assert!(!output.stderr.contains("Unable to contact"), "{output:#?}");
 
     fakes.set("sinfo", Answer::late(Duration::from_millis(700)));
     let began = Instant::now();
