@@ -9,15 +9,20 @@
 
 pub mod app_server;
 pub mod cli;
+pub mod cluster;
 pub mod codex_swarm;
+pub mod fakes;
 pub mod json_process;
 pub mod kept_worker;
+pub mod login_node;
 pub mod model_server;
 pub mod processes;
 pub mod requires;
 pub mod router;
 pub mod schema;
+pub mod slurm_workspace;
 pub mod small_disk;
+pub mod ssh_trouble;
 pub mod stream;
 pub mod workspace;
 

@@ -23,10 +23,15 @@ impl fmt::Display for Process {
 
 /// The processes that belong to `folder`, this one excepted. Zombies are not among them.
 pub fn of(folder: &Path) -> Vec<Process> {
+    all(|pid| belongs(pid, folder))
+}
+
+/// The processes for which `wanted` says yes, this one excepted.
+pub fn all(wanted: impl Fn(i32) -> bool) -> Vec<Process> {
     let entries = std::fs::read_dir("/proc").unwrap_or_else(|error| panic!("/proc cannot be listed: {error}"));
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let myself = std::process::id();
-    pids.filter(|pid| u32::try_from(*pid) != Ok(myself) && belongs(*pid, folder))
+    pids.filter(|pid| u32::try_from(*pid) != Ok(myself) && wanted(*pid))
         .map(|pid| Process {
             pid,
             command_line: read(pid, "cmdline").replace('\0', " ").trim_end().to_owned(),
@@ -34,14 +39,46 @@ pub fn of(folder: &Path) -> Vec<Process> {
         .collect()
 }
 
+/// The children of a process, theirs included.
+pub fn descendants(pid: i32) -> Vec<Process> {
+    let mut found: Vec<Process> = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        let children = all(|pid| parent_of(pid) == Some(parent));
+        parents.extend(children.iter().map(|child| child.pid));
+        found.extend(children);
+    }
+    found
+}
+
+/// The value of a variable in the environment that a process was started with.
+pub fn variable(pid: i32, name: &str) -> Option<String> {
+    let environment = read(pid, "environ");
+    let mut entries = environment.split('\0').filter_map(|entry| entry.split_once('='));
+    entries.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+/// Zombies have none.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = read(pid, "stat");
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    fields.next()?.parse().ok().filter(|_| state != "Z")
+}
+
 /// Sends a signal to a process of `folder`. Nothing happens when its id meanwhile stands for another process.
 pub fn signal(process: &Process, folder: &Path, signal: Signal) {
+    signal_if(process, signal, |pid| belongs(pid, folder));
+}
+
+/// Sends a signal to a process, if `is_still` says that its id stands for that process.
+pub fn signal_if(process: &Process, signal: Signal, is_still: impl Fn(i32) -> bool) {
     let Some(pid) = Pid::from_raw(process.pid) else {
         return;
     };
     // The descriptor holds on to the process that it was opened for, so what is checked is what gets the signal.
     if let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty())
-        && belongs(process.pid, folder)
+        && is_still(process.pid)
     {
         let _ = pidfd_send_signal(descriptor, signal);
     }

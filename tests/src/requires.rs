@@ -9,9 +9,10 @@
 //! missing is a privilege.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::cluster::TestCluster;
 use crate::small_disk::SmallDisk;
 
 /// The native program of Codex, from `CODESWARM_TEST_CODEX`.
@@ -32,6 +33,16 @@ pub fn python() -> Option<PathBuf> {
 /// The right to mount a small filesystem; returns whether it is there.
 pub fn small_disk() -> Option<PathBuf> {
     Requirement::SmallDisk.meet()
+}
+
+/// The test cluster: a real Slurm and what a login node needs. See [`TestCluster`] for what others do to it meanwhile.
+pub fn cluster() -> Option<TestCluster> {
+    Requirement::Cluster.meet().map(|_| TestCluster::get())
+}
+
+/// A test cluster whose login node and compute nodes have each their own view of the shared filesystem.
+pub fn cluster_views() -> Option<TestCluster> {
+    Requirement::ClusterViews.meet().map(|_| TestCluster::with_views())
 }
 
 /// The `codeswarm` program under test: `CODESWARM_BIN`, else the one that Cargo has put beside the tests.
@@ -67,11 +78,22 @@ pub enum Requirement {
     Python,
     /// The right to mount a small filesystem.
     SmallDisk,
+    /// Slurm, munge, sshd and ssh.
+    Cluster,
+    /// The same with FUSE and the right to mount.
+    ClusterViews,
 }
 
 impl Requirement {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Codex, Self::Node, Self::Python, Self::SmallDisk];
+    pub const ALL: [Self; 6] = [
+        Self::Codex,
+        Self::Node,
+        Self::Python,
+        Self::SmallDisk,
+        Self::Cluster,
+        Self::ClusterViews,
+    ];
 
     /// The function of this module that a test calls for it.
     pub fn function(self) -> &'static str {
@@ -80,6 +102,8 @@ impl Requirement {
             Self::Node => "node",
             Self::Python => "python",
             Self::SmallDisk => "small_disk",
+            Self::Cluster => "cluster",
+            Self::ClusterViews => "cluster_views",
         }
     }
 
@@ -92,6 +116,14 @@ impl Requirement {
             Self::Node => "Node.js: run `tests/run`, which installs it, or put `node` on the PATH",
             Self::Python => "Python 3: run `tests/run`, which installs it, or put `python3` on the PATH",
             Self::SmallDisk => "the right to mount a small tmpfs: run as root, in a container with CAP_SYS_ADMIN",
+            Self::Cluster => {
+                "Slurm, munge and OpenSSH: run `tests/run`, which installs them, or install slurm-wlm, munge, \
+                 openssh-server and openssh-client"
+            }
+            Self::ClusterViews => {
+                "the test cluster, bindfs, /dev/fuse and the right to mount: run as root, in a container with \
+                 CAP_SYS_ADMIN"
+            }
         }
     }
 
@@ -102,12 +134,21 @@ impl Requirement {
             Self::Node => on_the_path("node"),
             Self::Python => on_the_path("python3"),
             Self::SmallDisk => SmallDisk::is_possible().then(|| PathBuf::from("/")),
+            Self::Cluster => TestCluster::PROGRAMS
+                .iter()
+                .map(|name| program(name))
+                .collect::<Option<Vec<_>>>()?
+                .pop(),
+            Self::ClusterViews => {
+                let fuse = SmallDisk::is_possible() && Path::new("/dev/fuse").exists();
+                Self::Cluster.find().filter(|_| fuse).and(program("bindfs"))
+            }
         }
     }
 
     /// Whether it can be missing although everything is required: a right that only an administrator can give.
     pub fn is_a_privilege(self) -> bool {
-        self == Self::SmallDisk
+        matches!(self, Self::SmallDisk | Self::ClusterViews)
     }
 
     fn meet(self) -> Option<PathBuf> {
@@ -129,6 +170,14 @@ pub fn everything_is_required() -> bool {
     std::env::var_os("CODESWARM_TESTS").is_some_and(|value| value == "all")
 }
 
+/// Where a program is: also where those for administrators are, which not every PATH has.
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// For a program that has `--version`.
 fn on_the_path(name: &str) -> Option<PathBuf> {
     let runs = Command::new(name)
         .arg("--version")

@@ -176,10 +176,7 @@ impl Core {
                 worker: self.settings.worker.clone(),
                 agents_md_content: None,
             },
-            job: Some(JobNow {
-                agents_per_node: node_count / job.node_count.unwrap_or(node_count).max(1),
-                ..JobNow::default()
-            }),
+            job: Some(JobNow::of(node_count / job.node_count.unwrap_or(node_count).max(1))),
         };
         context.save(Change::Swarm(swarm.clone()));
         self.add_nodes(&swarm, context);

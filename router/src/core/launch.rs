@@ -126,10 +126,7 @@ impl Core {
             created: context.at.wall,
             request_id: asker.request_id.clone(),
             spec,
-            job: Some(JobNow {
-                agents_per_node,
-                ..JobNow::default()
-            }),
+            job: Some(JobNow::of(agents_per_node)),
         };
         let submission = Submission::new(swarm, slurm, launch.nodes, launch.immediate, fingerprint, asker.clone());
         // Everything but the binary's path is known now, so that nothing bad waits for the link.

@@ -71,6 +71,16 @@ pub struct JobNow {
     pub(super) looks: u32,
 }
 
+impl JobNow {
+    /// One of which nothing is known but how many workers share a node.
+    pub fn of(agents_per_node: u32) -> Self {
+        Self {
+            agents_per_node,
+            ..Self::default()
+        }
+    }
+}
+
 impl Swarm {
     /// An event about the swarm as a whole.
     pub fn event(&self, word: RouterWord, wall: Timestamp) -> RouterEvent {

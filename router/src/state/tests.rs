@@ -127,10 +127,7 @@ fn everything() -> Batch {
 fn submission() -> Submission {
     let swarm = Swarm {
         swarm_id: SwarmId::new("sw-2").unwrap(),
-        job: Some(JobNow {
-            agents_per_node: 2,
-            ..JobNow::default()
-        }),
+        job: Some(JobNow::of(2)),
         ..swarm()
     };
     Submission::stored(
