@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use codeswarm_protocol::event::{NodeState, RouterWord, SwarmState};
-use codeswarm_protocol::{JobId, SwarmId};
+use codeswarm_protocol::{JobId, Place, SwarmId};
 use codeswarm_slurm::queue::Sight;
 use codeswarm_slurm::{Answer, Call, JobState, Phase, SlurmError, ending, hostnames, job, queue};
 
@@ -398,6 +398,23 @@ impl Core {
             && swarm.status == SwarmState::Running
         {
             swarm.status = SwarmState::Pending;
+        }
+    }
+
+    /// A worker has begun: whatever Slurm said of its job before, it runs.
+    pub(super) fn job_certainly_runs(&mut self, place: &Place, context: &mut Context<'_>) {
+        let job_id = &place.job_id;
+        let Some(job) = self.live_job(job_id).filter(|job| job.over.is_none()) else {
+            return;
+        };
+        let waits = |state: &String| {
+            state
+                .parse()
+                .is_ok_and(|state: JobState| state.phase() == Phase::Waiting)
+        };
+        if job.state.as_ref().is_none_or(waits) {
+            (job.state, job.reason) = (Some("RUNNING".to_owned()), None);
+            self.tell_job(job_id, context);
         }
     }
 

@@ -103,6 +103,7 @@ impl Core {
                     pid_started,
                 };
                 context.effects.push(Effect::Provider(known));
+                self.job_certainly_runs(place, context);
             }
             Word::AgentReady { agent, .. } => {
                 node.state = if node.current.is_some() {
