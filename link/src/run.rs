@@ -245,3 +245,47 @@ fn busy(alias: &str, deadline: Duration) -> Trouble {
         "it is tried again; is the login node slow?",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn call(program: &str, arguments: &[&str]) -> Call {
+        Call {
+            program: program.into(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            stdin: b"input".to_vec(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_on_this_machine() {
+        let answer = run_here(&call("sh", &["-c", "cat; echo $1 >&2; exit 3", "sh", "$(x)"]), SOON).await;
+        let expected = Answer {
+            exit_code: 3,
+            stdout: b"input".to_vec(),
+            stderr: b"$(x)\n".to_vec(),
+        };
+        assert_eq!(answer, Ok(expected));
+        let killed = run_here(&call("sh", &["-c", "kill -9 $$"]), SOON).await.unwrap();
+        assert_eq!(killed.exit_code, 137);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_on_this_machine() {
+        let error = run_here(&call("sbatsch", &[]), SOON).await.unwrap_err();
+        assert!(matches!(error, RunError::NotFound { .. }), "{error}");
+        let error = run_here(&call("sleep", &["60"]), Duration::from_millis(50))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, RunError::MayHaveRun { .. }), "{error}");
+        let error = run_here(&call("sh", &["-c", "yes | head -c 5000000"]), SOON)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, RunError::TooMuchOutput { .. }), "{error}");
+        let error = run_here(&call("echo", &["a\0b"]), SOON).await.unwrap_err();
+        assert!(matches!(error, RunError::NotConnected { .. }), "{error}");
+    }
+}

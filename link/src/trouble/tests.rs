@@ -234,3 +234,13 @@ fn others_words_cannot_move_a_terminal() {
     );
     assert!(connecting(&"x".repeat(10_000)).what.len() < 400);
 }
+
+#[test]
+fn wordings_of_one_broken_network_are_one_trouble_and_two_files_are_two() {
+    let one = connecting("kex_exchange_identification: Connection closed by remote host");
+    let other = connecting("kex_exchange_identification: read: Connection reset by peer");
+    assert!(one.is_like(&other) && one != other);
+    assert!(!one.is_like(&connecting("ssh: connect to host h port 22: Connection refused")));
+    let one = connecting("Bad owner or permissions on /a");
+    assert!(!one.is_like(&connecting("Bad owner or permissions on /b")) && one.is_like(&one));
+}
