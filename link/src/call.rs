@@ -1,7 +1,6 @@
 //! A command for the login node, and what it answered.
 
-/// A program with its arguments. No shell interprets them: they reach the program as they are. (Two login shells keep that
-/// with exceptions: csh takes no newline inside an argument, fish halves doubled backslashes.)
+/// A program with its arguments. No shell interprets them: they reach the program as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Call {
     /// Its name, looked up in the `PATH` of a non-interactive login there, or its path.

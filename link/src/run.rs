@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::answer::{MAX_OUTPUT, Meaning, meaning_of};
 use crate::call::{Answer, Call};
+use crate::quoting::for_any_shell;
 use crate::session::{Session, system};
 use crate::trouble::{Trouble, TroubleKind};
 
@@ -76,9 +77,10 @@ impl Session {
                 crate::trouble::Moment::Channel,
             )));
         }
-        let mut command = self.shared.ssh.clone().arc_command(call.program.clone());
+        let (program, arguments) = for_any_shell(call);
+        let mut command = self.shared.ssh.clone().arc_command(program);
         command
-            .args(&call.arguments)
+            .args(arguments.as_ref())
             .stdin(openssh::Stdio::piped())
             .stdout(openssh::Stdio::piped())
             .stderr(openssh::Stdio::piped());
@@ -100,7 +102,7 @@ impl Session {
             Ok(Err(stop)) => return Err(stop.into_error(call)),
             Err(_) => return Err(out_of_time(call, deadline)),
         };
-        match meaning_of(self.alias(), code, &stderr) {
+        match meaning_of(self.alias(), &call.program, code, &stderr) {
             Meaning::Ended(exit_code) => Ok(Answer {
                 exit_code,
                 stdout,
