@@ -1,4 +1,6 @@
-//! Words that real ssh clients said (OpenSSH 9.2 unless another is named), and what they are taken for.
+//! ssh's words, and what they are taken for. Those that an sshd on this machine can cause were said by OpenSSH 9.2, and
+//! `tests/over_ssh/troubles.rs` has them said again; those of second factors, of other networks and of macOS are written down
+//! from its sources and manuals.
 
 use super::*;
 
