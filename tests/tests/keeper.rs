@@ -1,5 +1,6 @@
 //! A worker under its keeper, as `srun` starts them: what dies is started again, and what cannot go on says so.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use codeswarm_tests::json_process::JsonProcess;
@@ -121,13 +122,28 @@ fn p7_a_worker_that_is_killed_over_its_end_is_accounted_for() {
     assert!(message_of(&records, "worker_error").contains("the job ends"));
 }
 
+/// An agent that never says a word, and outlives a worker that is killed.
+fn silent_agent(workspace: &Workspace) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let program = workspace.path().join("codex");
+    std::fs::write(&program, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
 #[test]
 fn p7_a_job_that_ends_while_its_worker_waits_to_be_started_again_is_accounted_for() {
     let workspace = Workspace::echo();
     let kept = KeptWorker::new(&workspace);
+    let agent = json!({"kind": "codex", "command": [silent_agent(&workspace)]});
+    kept.launch(json!({"version": version(&workspace), "node_count": 1, "agent": agent}));
     let mut keeper = kept.start(true);
     for epoch in 1..=3 {
-        kept.wait_for("agent_ready", epoch);
+        kept.wait_for("worker_start", epoch);
+        wait_until("an agent", || match workspace.processes_named("sleep 600") {
+            agents if agents.len() == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
         kept.kill_worker();
     }
     wait_until("the third death", || {
@@ -211,6 +227,20 @@ fn a_launch_file_that_is_missing_is_told_in_the_outbox() {
     let kept = KeptWorker::new(&workspace);
     std::fs::remove_file(kept.launch_file()).unwrap();
     assert_refused(&kept, &workspace, &["launch/s-1.json", "worker_refused"]);
+}
+
+#[test]
+fn a_requeued_job_that_is_refused_says_so_behind_what_its_first_life_said() {
+    let workspace = Workspace::echo();
+    let kept = KeptWorker::new(&workspace);
+    let mut keeper = kept.start(true);
+    kept.wait_for("agent_ready", 1);
+    keeper.signal(Signal::TERM);
+    assert_eq!(exit_code(&mut keeper, &workspace), Some(0), "{}", keeper.stderr());
+    kept.launch(json!({"version": "9.9.9", "node_count": 1, "agent": {"kind": "echo"}}));
+    let records = assert_refused(&kept, &workspace, &["9.9.9"]);
+    let last = records.last().unwrap();
+    assert_eq!((&last["epoch"], &last["reason"]), (&json!(2), &json!("worker_refused")));
 }
 
 #[test]
