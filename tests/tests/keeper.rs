@@ -17,6 +17,18 @@ fn exit_code(keeper: &mut JsonProcess, workspace: &Workspace) -> Option<i32> {
     status.code()
 }
 
+/// Its log has this word; the last of it may come after its end.
+fn assert_logged(process: &JsonProcess, word: &str) {
+    wait_until("a word in the log", || {
+        let stderr = process.stderr();
+        if stderr.contains(word) {
+            Ok(())
+        } else {
+            Err(format!("{word:?} is not in {stderr}"))
+        }
+    });
+}
+
 fn message_of(records: &[Value], kind: &str) -> String {
     let record = records.iter().rev().find(|record| record["type"] == kind);
     record.map_or_else(
@@ -45,11 +57,7 @@ fn p2_p6_a_worker_killed_in_mid_turn_is_started_again_and_no_prompt_runs_twice()
     assert_eq!(records.last().unwrap()["reason"], "sigterm");
     let starts = records.iter().filter(|record| record["type"] == "turn_started");
     assert_eq!(starts.count(), 2, "{records:#?}");
-    assert!(
-        keeper.stderr().contains("the worker died (signal: 9"),
-        "{}",
-        keeper.stderr()
-    );
+    assert_logged(&keeper, "the worker died (signal: 9");
 }
 
 #[test]
@@ -184,7 +192,7 @@ fn a_worker_without_its_keeper_does_not_begin() {
     let kept = KeptWorker::new(&workspace).with(&["--kept-by", "1"]);
     let mut worker = kept.start(false);
     assert_eq!(worker.wait_exit().code(), Some(75), "{}", worker.stderr());
-    assert!(worker.stderr().contains("is gone"), "{}", worker.stderr());
+    assert_logged(&worker, "is gone");
     assert_eq!(kept.records(), Vec::<Value>::new());
 }
 
@@ -206,7 +214,7 @@ fn assert_refused(kept: &KeptWorker<'_>, workspace: &Workspace, words: &[&str]) 
     for word in words {
         assert!(said.contains(word), "{word:?} is not in {records:#?}");
     }
-    assert!(keeper.stderr().contains(words[0]), "{}", keeper.stderr());
+    assert_logged(&keeper, words[0]);
     records
 }
 
@@ -260,7 +268,7 @@ fn a_launch_that_was_withdrawn_leaves_no_trace() {
     kept.launch(json!({"version": version(&workspace), "node_count": 0, "agent": {"kind": "echo"}}));
     let mut keeper = kept.start(true);
     assert_eq!(exit_code(&mut keeper, &workspace), Some(69), "{}", keeper.stderr());
-    assert!(keeper.stderr().contains("was withdrawn"), "{}", keeper.stderr());
+    assert_logged(&keeper, "was withdrawn");
     assert!(!kept.root().join("mailbox").exists());
     assert!(!kept.root().join("runs").exists());
 }
