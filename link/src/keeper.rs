@@ -192,7 +192,7 @@ impl Keeper {
         if trouble.kind != TroubleKind::FollowerEnded {
             self.close(trouble.clone()).await;
         }
-        if self.told.as_ref() != Some(trouble) {
+        if !self.told.as_ref().is_some_and(|told| told.is_like(trouble)) {
             self.told = Some(trouble.clone());
             self.events.send(LinkEvent::Down(trouble.clone())).await?;
         }

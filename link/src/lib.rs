@@ -23,6 +23,7 @@ mod liveness;
 mod login;
 mod login_node;
 mod platform;
+mod quoting;
 mod run;
 mod session;
 mod sockets;
