@@ -35,8 +35,11 @@ fn what_slurm_refuses_is_told_with_the_setting_to_change() {
         (json!({"partition": "nowhere"}), "set cluster.slurm.partition to"),
         (json!({"constraint": "gpu"}), "correct cluster.slurm.constraint"),
         (json!({"gres": "gpu:1"}), "correct cluster.slurm.gres"),
-        (json!({"agents_per_node": 64}), "compare agents_per_node"),
-        (json!({"sbatch_args": ["--no-such-option"]}), "correct the option in cluster.slurm.sbatch_args"),
+        (json!({"agents_per_node": 9}), "compare agents_per_node"),
+        (
+            json!({"sbatch_args": ["--no-such-option"]}),
+            "correct the option in cluster.slurm.sbatch_args",
+        ),
         (json!({"sbatch_args": ["--mem=9T"]}), "sbatch_args"),
     ];
     for (params, advice) in cases {
@@ -53,7 +56,11 @@ fn what_slurm_refuses_is_told_with_the_setting_to_change() {
         assert!(reason.contains(setting), "{reason}");
     }
     assert_eq!(workspace.jobs().len(), 0);
-    assert_eq!(workspace.fakes.calls("squeue").len(), 0, "a refusal leaves nothing to search for");
+    assert_eq!(
+        workspace.fakes.calls("squeue").len(),
+        0,
+        "a refusal leaves nothing to search for"
+    );
 }
 
 #[test]
@@ -62,9 +69,15 @@ fn what_cannot_be_meant_is_refused_before_slurm_is_asked() {
     let workspace = SlurmWorkspace::echo(&cluster);
     let mut router = RouterProcess::daemon(&workspace);
     let cases = [
-        (json!({"sbatch_args": ["--ntasks=7"]}), "use the number of nodes and cluster.slurm.agents_per_node"),
+        (
+            json!({"sbatch_args": ["--ntasks=7"]}),
+            "use the number of nodes and cluster.slurm.agents_per_node",
+        ),
         (json!({"sbatch_args": ["-N3"]}), "use the number of nodes of the launch"),
-        (json!({"sbatch_args": ["--partition=compute"]}), "cluster.slurm.partition"),
+        (
+            json!({"sbatch_args": ["--partition=compute"]}),
+            "cluster.slurm.partition",
+        ),
         (json!({"sbatch_args": ["--wrap=reboot"]}), "use a template of your own"),
         (json!({"time_limit": "for ever"}), "is not a time limit"),
         (json!({"partition": ""}), "partition"),
@@ -98,19 +111,47 @@ fn settings_reach_slurm_from_the_configuration_and_from_a_launch() {
     let mut router = RouterProcess::daemon(&workspace);
     let swarm = launch_with(&mut router, json!({}));
     let shown = cluster.shown(&swarm.job_id);
-    for words in ["Partition=compute", "TimeLimit=00:10:00", "Features=loopback", "Nice=7", "ReqNodeList=node2"] {
+    for words in [
+        "Partition=compute",
+        "TimeLimit=00:10:00",
+        "Features=loopback",
+        "Nice=7",
+        "ReqNodeList=node2",
+    ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
-    router.wait_for("node2", |event| event["type"] == "node_ready" && event["host"] == "node2");
-    let swarm = launch_with(&mut router, json!({"time_limit": "20", "partition": null, "sbatch_args": ["--exclusive"]}));
+    router.wait_for("node2", |event| {
+        event["type"] == "node_ready" && event["host"] == "node2"
+    });
+    let swarm = launch_with(
+        &mut router,
+        json!({"time_limit": "20", "partition": null, "sbatch_args": ["--exclusive"]}),
+    );
     let shown = cluster.shown(&swarm.job_id);
-    for words in ["Partition=compute", "TimeLimit=00:20:00", "Features=loopback", "Nice=0", "OverSubscribe=NO"] {
+    for words in [
+        "Partition=compute",
+        "TimeLimit=00:20:00",
+        "Features=loopback",
+        "Nice=0",
+        "OverSubscribe=NO",
+    ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
-    // A person writes the same without quotes.
-    let params = ["launch", "--param", "time_limit=30", "--param", "constraint=loopback", "--json"];
+    // A person writes a number of minutes without quotes.
+    let params = [
+        "launch",
+        "--param",
+        "time_limit=30",
+        "--param",
+        "constraint=loopback",
+        "--json",
+    ];
     let output = cli(&workspace, &params).success();
-    let launched = output.json_lines().into_iter().find(|event| event["type"] == "swarm_launched").unwrap();
+    let launched = output
+        .json_lines()
+        .into_iter()
+        .find(|event| event["type"] == "swarm_launched")
+        .unwrap();
     let shown = cluster.shown(launched["job_id"].as_str().unwrap());
     assert!(shown.contains("TimeLimit=00:30:00"), "{shown}");
 }
@@ -141,7 +182,10 @@ fn two_agents_share_each_node_and_have_ranks_and_mailboxes_of_their_own() {
     }
     router.terminate(&swarm);
     for node in 0..4 {
-        assert_eq!(workspace.records(&swarm.job_id, node).last().unwrap()["type"], "worker_exit");
+        assert_eq!(
+            workspace.records(&swarm.job_id, node).last().unwrap()["type"],
+            "worker_exit"
+        );
     }
 }
 
@@ -151,7 +195,10 @@ fn a_template_of_ones_own_takes_the_place_of_the_built_in_one() {
     // The built-in one with a module of this site's loaded.
     let built_in = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../slurm/templates/batch.sh");
     let text = std::fs::read_to_string(built_in).unwrap();
-    let changed = text.replace("umask 077\n", "umask 077\necho \"loaded for {{swarm_id}}\" > {{root}}/module-loaded\n");
+    let changed = text.replace(
+        "umask 077\n",
+        "umask 077\necho \"loaded for {{swarm_id}}\" > {{root}}/module-loaded\n",
+    );
     assert_ne!(text, changed);
     let workspace = SlurmWorkspace::echo(&cluster);
     std::fs::write(workspace.path().join("site.sh"), changed).unwrap();
@@ -159,7 +206,10 @@ fn a_template_of_ones_own_takes_the_place_of_the_built_in_one() {
     let mut router = RouterProcess::daemon(&workspace);
     let swarm = router.launch_ready(1);
     let mark = workspace.path().join("shared/codeswarm/module-loaded");
-    assert_eq!(std::fs::read_to_string(mark).unwrap(), format!("loaded for {}\n", swarm.swarm_id));
+    assert_eq!(
+        std::fs::read_to_string(mark).unwrap(),
+        format!("loaded for {}\n", swarm.swarm_id)
+    );
     assert_eq!(router.turn(&swarm, 0, "hello")["status"], "completed");
     router.terminate(&swarm);
     router.leave();
@@ -174,5 +224,9 @@ fn a_template_of_ones_own_takes_the_place_of_the_built_in_one() {
     std::fs::remove_file(workspace.path().join("site.sh")).unwrap();
     let mut router = RouterProcess::daemon(&workspace);
     assert_eq!(router.wait_exit().code(), Some(78));
-    assert!(router.stderr().contains("cluster.slurm.template"), "{}", router.stderr());
+    assert!(
+        router.stderr().contains("cluster.slurm.template"),
+        "{}",
+        router.stderr()
+    );
 }

@@ -19,14 +19,20 @@ fn launched(workspace: &SlurmWorkspace) -> String {
     let prompt = "You are a distributed agent.";
     let output = cli(workspace, &["launch", "--nodes", &nodes, "--prompt", prompt, "--wait"]).success();
     let id = output.stdout.trim().to_owned();
-    assert_eq!(output.stdout, format!("{id}\n"), "standard output is the id and nothing else");
+    assert_eq!(
+        output.stdout,
+        format!("{id}\n"),
+        "standard output is the id and nothing else"
+    );
     id
 }
 
 /// What `codeswarm status --json` says.
 fn status(workspace: &SlurmWorkspace, swarm: &str) -> Value {
     let lines = cli(workspace, &["status", swarm, "--json"]).success().json_lines();
-    let [status] = &lines[..] else { panic!("not one line: {lines:#?}") };
+    let [status] = &lines[..] else {
+        panic!("not one line: {lines:#?}")
+    };
     status.clone()
 }
 
@@ -35,7 +41,9 @@ fn status_after_turns(workspace: &SlurmWorkspace, swarm: &str, turns: u64) -> Va
     wait_until(&format!("{turns} turns of each node"), || {
         let status = status(workspace, swarm);
         let all = status["nodes"].as_array().is_some_and(|nodes| {
-            nodes.iter().all(|node| node["turns"].as_u64() >= Some(turns) && node["open_injections"] == 0)
+            nodes
+                .iter()
+                .all(|node| node["turns"].as_u64() >= Some(turns) && node["open_injections"] == 0)
         });
         if all { Ok(status) } else { Err(status.to_string()) }
     })
@@ -45,18 +53,30 @@ fn status_after_turns(workspace: &SlurmWorkspace, swarm: &str, turns: u64) -> Va
 fn assert_ended(workspace: &SlurmWorkspace, job: &str) {
     for node in 0..NODES {
         let name = format!("{job}_{node:02}.jsonl");
-        assert!(workspace.mailbox("archive").join(&name).is_file(), "{name} is not in the archive");
-        assert!(!workspace.mailbox("outbox").join(&name).exists(), "{name} is in the outbox");
+        assert!(
+            workspace.mailbox("archive").join(&name).is_file(),
+            "{name} is not in the archive"
+        );
+        assert!(
+            !workspace.mailbox("outbox").join(&name).exists(),
+            "{name} is in the outbox"
+        );
         let records = workspace.records(job, node);
         let last = records.last().unwrap();
         assert_eq!(last["type"], "worker_exit", "{last}");
     }
-    assert_eq!(workspace.processes_named(" worker "), [], "a worker is left");
-    // Slurm takes a moment to see that the last task has ended.
-    wait_until("the job to leave the queue", || match &workspace.jobs()[..] {
-        [] => Ok(()),
-        left => Err(format!("{left:?}")),
+    // Slurm takes a moment to see that the last task has ended, and its srun with it.
+    wait_until("the job to leave the queue", || {
+        match (
+            workspace.jobs(),
+            workspace.processes_named(" worker "),
+            workspace.processes_named("app-server"),
+        ) {
+            (jobs, workers, agents) if jobs.is_empty() && workers.is_empty() && agents.is_empty() => Ok(()),
+            left => Err(format!("{left:?}")),
+        }
     });
+    assert!(["CANCELLED", "COMPLETED"].contains(&workspace.cluster().state(job).as_str()));
 }
 
 fn text_of(event: &Value, kind: &str) -> Option<String> {
@@ -72,7 +92,10 @@ fn the_workflow_of_the_user_guide() {
     let swarm = swarm.as_str();
 
     let list = cli(&workspace, &["list"]).success().stdout;
-    let row = list.lines().find(|line| line.starts_with(swarm)).unwrap_or_else(|| panic!("{list}"));
+    let row = list
+        .lines()
+        .find(|line| line.starts_with(swarm))
+        .unwrap_or_else(|| panic!("{list}"));
     for word in ["running", "slurm", "echo", "You are a distributed agent."] {
         assert!(row.contains(word), "{word}: {list}");
     }
@@ -89,23 +112,41 @@ fn the_workflow_of_the_user_guide() {
         assert_eq!(node["agent"], "echo", "{node}");
         assert_eq!(node["tokens"], 10, "five words asked and five said: {node}");
         assert_eq!(node["last_event"], "usage", "{node}");
-        assert!(node["last_event_at"].is_string() && node["heartbeat_at"].is_string(), "{node}");
+        assert!(
+            node["last_event_at"].is_string() && node["heartbeat_at"].is_string(),
+            "{node}"
+        );
     }
     let hosts: Vec<_> = nodes.iter().map(|node| node["host"].as_str().unwrap()).collect();
     assert_eq!(hosts, ["node0", "node1", "node2", "node3"], "ranks tell their hosts");
     let shown = cli(&workspace, &["status", swarm]).success().stdout;
-    for host in hosts {
-        assert!(shown.contains(host), "{shown}");
+    for words in hosts.into_iter().chain(["HEARTBEAT"]) {
+        assert!(shown.contains(words), "{shown}");
     }
 
     let attached = attach(&workspace, swarm);
-    let output = cli(&workspace, &["inject", swarm, "--nodes", "2", "--prompt", "Optimize GEMM tiling."]).success();
-    assert!(output.stdout.contains("node 2") && output.stdout.contains("Optimize GEMM tiling."), "{output:#?}");
+    let output = cli(
+        &workspace,
+        &["inject", swarm, "--nodes", "2", "--prompt", "Optimize GEMM tiling."],
+    )
+    .success();
+    assert!(
+        output.stdout.contains("node 2") && output.stdout.contains("Optimize GEMM tiling."),
+        "{output:#?}"
+    );
     let output = cli(&workspace, &["inject", swarm, "--prompt", "to all", "--json"]).success();
-    let answers = output.json_lines().iter().filter_map(|event| text_of(event, "assistant")).collect::<Vec<_>>();
+    let answers = output
+        .json_lines()
+        .iter()
+        .filter_map(|event| text_of(event, "assistant"))
+        .collect::<Vec<_>>();
     assert_eq!(answers, ["to all"; 4]);
 
-    let long = cli(&workspace, &["inject", swarm, "--nodes", "1", "--prompt", "[[hang]]", "--no-wait"]).success();
+    let long = cli(
+        &workspace,
+        &["inject", swarm, "--nodes", "1", "--prompt", "[[hang]]", "--no-wait"],
+    )
+    .success();
     assert_eq!(long.stderr.matches("error").count(), 0, "{long:#?}");
     wait_until("the long turn", || match status(&workspace, swarm) {
         seen if seen["nodes"][1]["state"] == "busy" => Ok(()),
@@ -124,7 +165,11 @@ fn the_workflow_of_the_user_guide() {
     assert_eq!(over.code(), 1, "{over:#?}");
     assert_eq!(status(&workspace, swarm)["status"], "terminated");
     assert_eq!(cli(&workspace, &["status", "s-unknown"]).code(), 1);
-    assert_eq!(cli(&workspace, &["terminate", swarm]).code(), 0, "a second end is no failure");
+    assert_eq!(
+        cli(&workspace, &["terminate", swarm]).code(),
+        0,
+        "a second end is no failure"
+    );
 }
 
 /// Two who watch from the beginning until the end: a program and a person.
@@ -154,7 +199,12 @@ fn assert_attached(
         }
     }
     let person = person.join().unwrap().success();
-    for words in ["You are a distributed agent.", "Optimize GEMM tiling.", "to all", "interrupted"] {
+    for words in [
+        "You are a distributed agent.",
+        "Optimize GEMM tiling.",
+        "to all",
+        "interrupted",
+    ] {
         assert!(person.stdout.contains(words), "{words}: {person:#?}");
     }
     for node in 0..NODES {
@@ -170,7 +220,10 @@ fn a_launch_prints_its_id_when_the_job_is_submitted() {
     let events = output.json_lines();
     assert_flat_events(&events);
     let launched = events.iter().find(|event| event["type"] == "swarm_launched").unwrap();
-    let (swarm, job) = (launched["swarm_id"].as_str().unwrap(), launched["job_id"].as_str().unwrap());
+    let (swarm, job) = (
+        launched["swarm_id"].as_str().unwrap(),
+        launched["job_id"].as_str().unwrap(),
+    );
     assert_eq!(workspace.jobs(), [job]);
     let output = cli(&workspace, &["inject", swarm, "--nodes", "0-1", "--prompt", "at once"]).success();
     assert_eq!(output.stdout.matches("at once").count(), 2, "{output:#?}");
@@ -188,9 +241,21 @@ fn a_run_is_a_whole_life_and_its_exit_code_tells_how_its_turns_ended() {
     let workspace = SlurmWorkspace::echo(&cluster);
     let good = cli(&workspace, &["run", "--nodes", "2", "--prompt", "hello"]).success();
     assert_eq!(good.stdout.matches("hello").count(), 2, "{good:#?}");
-    let bad = cli(&workspace, &["run", "--nodes", "1", "--prompt", "[[fail class=quota message=\"no more\"]]"]);
+    let bad = cli(
+        &workspace,
+        &[
+            "run",
+            "--nodes",
+            "1",
+            "--prompt",
+            "[[fail class=quota message=\"no more\"]]",
+        ],
+    );
     assert_eq!(bad.code(), 1, "{bad:#?}");
-    assert!(bad.stdout.contains("no more") || bad.stderr.contains("no more"), "{bad:#?}");
+    assert!(
+        bad.stdout.contains("no more") || bad.stderr.contains("no more"),
+        "{bad:#?}"
+    );
     wait_until("both jobs to end", || match &workspace.jobs()[..] {
         [] => Ok(()),
         left => Err(format!("{left:?}")),
@@ -199,7 +264,9 @@ fn a_run_is_a_whole_life_and_its_exit_code_tells_how_its_turns_ended() {
 
 #[test]
 fn the_same_with_four_real_codexes() {
-    let (Some(program), Some(cluster)) = (requires::codex(), requires::cluster()) else { return };
+    let (Some(program), Some(cluster)) = (requires::codex(), requires::cluster()) else {
+        return;
+    };
     let model = ModelServer::start();
     let workspace = SlurmWorkspace::codex(&cluster, &program, &model);
     let swarm = launched(&workspace);
@@ -207,18 +274,49 @@ fn the_same_with_four_real_codexes() {
     let seen = status_after_turns(&workspace, swarm, 1);
     let job = seen["job_id"].as_str().unwrap();
     for node in seen["nodes"].as_array().unwrap() {
-        assert_eq!((&node["agent"], &node["tokens"]), (&"codex".into(), &1050.into()), "{node}");
+        assert_eq!(
+            (&node["agent"], &node["tokens"]),
+            (&"codex".into(), &1050.into()),
+            "{node}"
+        );
     }
 
-    let output = cli(&workspace, &["inject", swarm, "--nodes", "2", "--prompt", "Optimize GEMM tiling.", "--json"]);
+    let output = cli(
+        &workspace,
+        &[
+            "inject",
+            swarm,
+            "--nodes",
+            "2",
+            "--prompt",
+            "Optimize GEMM tiling.",
+            "--json",
+        ],
+    );
     let events = output.success().json_lines();
     assert_flat_events(&events);
     let answers: Vec<_> = events.iter().filter_map(|event| text_of(event, "assistant")).collect();
     assert_eq!(answers, [answer_to("Optimize GEMM tiling.")]);
     let output = cli(&workspace, &["inject", swarm, "--prompt", "and all of you"]).success();
-    assert_eq!(output.stdout.matches(&answer_to("and all of you")).count(), 4, "{output:#?}");
+    assert_eq!(
+        output.stdout.matches(&answer_to("and all of you")).count(),
+        4,
+        "{output:#?}"
+    );
 
-    cli(&workspace, &["inject", swarm, "--nodes", "0", "--prompt", "[[stream n=2000 pace_ms=50]]", "--no-wait"]).success();
+    cli(
+        &workspace,
+        &[
+            "inject",
+            swarm,
+            "--nodes",
+            "0",
+            "--prompt",
+            "[[stream n=2000 pace_ms=50]]",
+            "--no-wait",
+        ],
+    )
+    .success();
     wait_until("the long turn", || match status(&workspace, swarm) {
         seen if seen["nodes"][0]["last_event"] == "assistant_delta" => Ok(()),
         seen => Err(seen.to_string()),
@@ -230,10 +328,13 @@ fn the_same_with_four_real_codexes() {
     assert_eq!(interrupted, 1, "{ends:#?}");
 
     // Each has its own thread, and remembers.
-    let threads: BTreeSet<_> = model.requests().iter().map(|request| request.thread().to_owned()).collect();
+    let threads: BTreeSet<_> = model
+        .requests()
+        .iter()
+        .map(|request| request.thread().to_owned())
+        .collect();
     assert_eq!(threads.len(), NODES as usize);
 
     cli(&workspace, &["terminate", swarm]).success();
     assert_ended(&workspace, job);
-    assert_eq!(workspace.processes_named("app-server"), [], "a Codex is left");
 }

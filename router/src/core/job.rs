@@ -63,9 +63,12 @@ impl From<job::Job> for News {
 }
 
 impl Swarm {
-    /// Slurm's word for how its job is.
+    /// Slurm's word for how its job is. Once the swarm has ended Slurm is not asked any more, and a word such as `RUNNING`
+    /// that was heard before is none.
     pub fn slurm_state(&self) -> Option<String> {
-        self.job.as_ref().and_then(|job| job.state.clone())
+        let state = self.job.as_ref().and_then(|job| job.state.clone())?;
+        let goes_on = state.parse().is_ok_and(|state: JobState| !is_over(&state));
+        (!self.status.is_over() || !goes_on).then_some(state)
     }
 }
 

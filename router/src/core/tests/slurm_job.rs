@@ -230,7 +230,9 @@ fn p7_a_swarm_is_ended_by_a_signal_to_its_workers_and_cancelled_only_after_their
         errands(&effects).contains(&Errand::Cancel(job("27"))),
         "nothing of the job may stay"
     );
-    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminated);
+    let swarm = alone.swarm_of_job("27");
+    assert_eq!(swarm.status, SwarmState::Terminated);
+    assert_eq!(swarm.slurm_state(), None, "RUNNING was heard before its end");
 }
 
 #[test]
@@ -245,7 +247,10 @@ fn p6_a_swarm_that_never_ran_is_cancelled_and_its_prompts_end() {
     let show = errands(&alone.answer(cancel, says(0, "", ""))).pop().unwrap();
     let effects = alone.answer(show, shown("27", "CANCELLED", "None", 0));
     assert_eq!(failed(&effects), first.iter().collect::<Vec<_>>());
-    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminated);
+    let swarm = alone.swarm_of_job("27");
+    assert_eq!(swarm.status, SwarmState::Terminated);
+    assert_eq!(swarm.slurm_state().as_deref(), Some("CANCELLED"));
+    assert_eq!(swarm.job.unwrap().reason, None, "it was asked for");
     assert!(
         told(&effects)
             .iter()
