@@ -199,10 +199,12 @@ fn a_follower_of_another_version_is_refused_and_both_are_named() {
     let other = workspace.path().join("other-codeswarm");
     let mut sed = Command::new("sed");
     sed.env("LC_ALL", "C")
-        .arg(format!("s/{}/{theirs}/g", ours.replace('.', "\\.")))
-        .arg(requires::codeswarm());
-    let file = std::fs::File::create(&other).unwrap();
-    assert!(sed.stdout(file).status().unwrap().success());
+        .arg(format!("s/{}/{theirs}/g", ours.replace('.', "\\.")));
+    sed.arg(requires::codeswarm())
+        .stdout(std::fs::File::create(&other).unwrap());
+    assert!(sed.status().unwrap().success());
+    // A file that is open for writing cannot be run.
+    drop(sed);
     std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o755)).unwrap();
     let workspace = workspace.configured(|config| config["cluster"]["remote_binary"] = json!(other));
     let mut router = RouterProcess::daemon(&workspace);

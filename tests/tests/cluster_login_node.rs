@@ -198,9 +198,11 @@ fn a_prompt_of_two_megabytes_arrives_byte_for_byte_and_nowhere_else() {
     let mut router = RouterProcess::spawn(&workspace, &["--daemon", "--debug"]);
     let swarm = router.launch_ready(1);
     let secret = "xyzzy-plugh";
+    // Few blanks: the echo agent says each word by itself.
     let nasty = format!(
-        "{secret} 'single' \"double\" $(reboot) `reboot` ${{HOME}} \\n \\\\ ; & | > < * ? ~ ! # %s\n\ttab\r\n\u{0}\u{1}\u{7f} \u{2028} é 漢字 🐝👩‍🚀\n"
+        "{secret}'single'\"double\"$(reboot)`reboot`${{HOME}}\\n\\\\;&|><*?~!#%s\n\ttab\r\n\u{0}\u{1}\u{7f}\u{2028}é漢字🐝👩‍🚀 "
     );
+    let nasty = format!("{} {nasty}", nasty.trim_end().repeat(50));
     let mut prompt = nasty.repeat(2_000_000 / nasty.len() + 1);
     prompt.push_str("the end");
     assert!(prompt.len() > 2_000_000);

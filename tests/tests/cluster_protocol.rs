@@ -55,12 +55,9 @@ fn a_launch_is_pending_first_then_each_node_is_ready_and_the_swarm_runs() {
         (&launched["node_count"], &launched["provider"]),
         (&json!(NODES), &json!("slurm"))
     );
-    // Slurm is asked at once; its scheduler may have been faster or not.
+    // Slurm is asked at once; its scheduler may have been faster or not, and has a reason only when it has looked.
     let state = launched["slurm_state"].as_str().unwrap_or_default();
     assert!(["PENDING", "CONFIGURING", "RUNNING"].contains(&state), "{launched}");
-    if state == "PENDING" {
-        assert!(launched["slurm_reason"].is_string(), "{launched}");
-    }
     let of_swarm = |event: &Value| event["swarm_id"] == launched["swarm_id"];
     router.wait_for("the swarm to run", |event| {
         event["type"] == "swarm_status" && event["status"] == "running" && of_swarm(event)

@@ -330,6 +330,8 @@ impl Core {
             .then(|| waits(news.reason.as_deref(), restarts, again))
             .flatten();
         let changed = before != (job.state.clone(), job.reason.clone());
+        // Slurm had not looked at it yet. It soon will have, and who launched it would like to hear why it waits.
+        let not_looked_at = phase == Phase::Waiting && job.reason.is_none() && job.looks == 0;
         match phase {
             Phase::Waiting if again => self.requeued(job_id, asked, context),
             Phase::Running => self.runs(job_id, &news.nodes, context),
@@ -342,6 +344,9 @@ impl Core {
         }
         if changed {
             self.tell_job(job_id, context);
+        }
+        if not_looked_at {
+            self.show_soon(job_id, context);
         }
         self.look_while_it_ends(job_id, context);
     }

@@ -368,7 +368,7 @@ fn a_command_that_names_an_unknown_job_adopts_it_and_is_then_carried_out_once() 
 }
 
 #[test]
-fn a_job_that_slurm_does_not_know_or_that_is_over_is_not_adopted() {
+fn a_job_that_slurm_does_not_know_that_is_over_or_not_ours_is_not_adopted() {
     let mut alone = connected();
     let adopt = errands(&alone.request(1, "r1", inject("28"))).pop().unwrap();
     assert_eq!(
@@ -379,6 +379,14 @@ fn a_job_that_slurm_does_not_know_or_that_is_over_is_not_adopted() {
     let (code, reason) = refused(&alone.answer(adopt, shown("29", "TIMEOUT", "TimeLimit", 0)));
     assert_eq!(code, RejectionCode::UnknownJob);
     assert!(reason.contains("time limit"), "{reason}");
+    let adopt = errands(&alone.request(1, "r5", inject("31"))).pop().unwrap();
+    let line = "JobId=31 JobName=relax.sh UserId=me(1) JobState=RUNNING Reason=None NumNodes=1 NumTasks=1\n";
+    let (code, reason) = refused(&alone.answer(adopt, says(0, line, "")));
+    assert_eq!(code, RejectionCode::UnknownJob);
+    assert!(
+        reason.contains("no job of codeswarm: its name is \"relax.sh\""),
+        "{reason}"
+    );
     assert_eq!(
         refused(&alone.request(1, "r3", inject("local-7"))).0,
         RejectionCode::UnknownJob
