@@ -178,7 +178,7 @@ impl Core {
             },
             job: Some(JobNow::of(node_count / job.node_count.unwrap_or(node_count).max(1))),
         };
-        context.save(Change::Swarm(swarm.clone()));
+        context.save(Change::of_swarm(swarm.clone()));
         self.add_nodes(&swarm, context);
         self.jobs.insert(job_id.clone(), swarm_id.clone());
         self.swarms.insert(swarm_id.clone(), swarm);

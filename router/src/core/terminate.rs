@@ -32,7 +32,7 @@ impl Core {
             swarm.status = SwarmState::Terminating;
             let (swarm, job_id) = (swarm.clone(), swarm.job_id.clone());
             let of_slurm = swarm.job.is_some();
-            context.save(Change::Swarm(swarm));
+            context.save(Change::of_swarm(swarm));
             if of_slurm {
                 self.end_job(&job_id, context);
             } else {
@@ -217,7 +217,7 @@ impl Core {
                 swarm.reason = Some(over.unwrap_or_else(|| format!("{what}{trouble}")));
             }
         }
-        context.save(Change::Swarm(swarm.clone()));
+        context.save(Change::of_swarm(swarm.clone()));
         self.tell_swarm(swarm_id, context);
     }
 
@@ -240,7 +240,7 @@ impl Core {
             SwarmState::Failed
         };
         swarm.reason = Some(reason.to_owned());
-        context.save(Change::Swarm(swarm.clone()));
+        context.save(Change::of_swarm(swarm.clone()));
         self.tell_swarm(swarm_id, context);
     }
 

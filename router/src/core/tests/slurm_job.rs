@@ -31,7 +31,7 @@ fn word_of_swarm(effects: &[Effect]) -> Option<RouterEvent> {
             RouterWord::SwarmStatus { .. } | RouterWord::SwarmTerminated { .. }
         )
     };
-    told(effects).into_iter().filter(of_swarm).next_back().cloned()
+    told(effects).into_iter().rfind(of_swarm).cloned()
 }
 
 fn line(job: &str, state: &str, reason: &str) -> String {
