@@ -59,9 +59,6 @@ impl Core {
         }
         // What is no number was never a job of Slurm's.
         job::show(job_id).map_err(|error| Rejection::field(RejectionCode::UnknownJob, "job_id", error))?;
-        if let Some(rejection) = self.lasting_trouble() {
-            return Err(rejection);
-        }
         let job_id = job_id.clone();
         let adoption = self.adopting.entry(job_id.clone()).or_default();
         let is_full = adoption.held.len() >= MOST_HELD;

@@ -133,7 +133,8 @@ impl Core {
         submission
             .batch_job(settings, "/codeswarm")
             .map_err(|error| Rejection::field(RejectionCode::BadField, "provider_params", error))?;
-        self.submit(submission, context)
+        self.submit(submission, context);
+        Ok(())
     }
 
     /// A launch has become a swarm: it is stored whole, with its first prompts, and told.
