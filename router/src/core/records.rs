@@ -95,7 +95,7 @@ impl Core {
             } => {
                 node.state = NodeState::Starting;
                 (node.host, node.pid, node.pid_started) = (Some(host), Some(pid), pid_started);
-                (node.current, node.exit_said) = (None, false);
+                (node.current, node.exit_said, node.ended) = (None, false, false);
                 node.approvals.clear();
                 let known = ProviderCommand::Known {
                     place: place.clone(),

@@ -140,7 +140,10 @@ impl Core {
     }
 
     pub(super) fn outbox_ended(&mut self, place: &Place, context: &mut Context<'_>) {
-        let Some(node) = self.nodes.get_mut(place) else { return };
+        let Some(node) = self.nodes.get_mut(place).filter(|node| !node.ended) else {
+            // Told again to a new follower. Its job may be run again, and has prompts that wait for that.
+            return;
+        };
         node.ended = true;
         let reason = "the worker has ended and its outbox is in the archive";
         self.node_over(place, NodeState::Exited, reason, context);

@@ -1,6 +1,6 @@
 //! The loop: take what has come, let the core decide, store, tell.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -157,6 +157,8 @@ pub struct Server {
     pub(super) batch: Batch,
     pub(super) follower: Option<Follower>,
     pub(super) link: Option<Link>,
+    /// Who was told that the link is down, since it is.
+    pub(super) told_down: BTreeSet<ClientId>,
     to_provider: VecDeque<ProviderCommand>,
     provider: mpsc::Sender<ProviderCommand>,
     provider_events: mpsc::Receiver<ProviderEvent>,
@@ -233,6 +235,7 @@ impl Server {
             batch: Batch::default(),
             follower,
             link,
+            told_down: BTreeSet::new(),
             to_provider: VecDeque::new(),
             provider,
             provider_events,
@@ -455,6 +458,7 @@ impl Server {
     pub(super) fn leave(&mut self, id: ClientId) {
         self.audience.leave(id);
         self.outputs.leave(id);
+        self.told_down.remove(&id);
     }
 
     pub(super) fn input(&mut self, input: Input) {

@@ -379,7 +379,8 @@ fn a_job_that_slurm_does_not_know_or_that_is_over_is_not_adopted() {
         RejectionCode::UnknownJob
     );
     alone.step(cut(true));
-    assert_eq!(refused(&alone.request(1, "r4", inject("30"))).0, RejectionCode::Link);
+    alone.request(1, "r4", inject("30"));
+    assert_eq!(refused(&alone.step(cut(true))).0, RejectionCode::Link);
 }
 
 #[test]
