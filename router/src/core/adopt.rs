@@ -28,6 +28,13 @@ pub(super) struct Adoption {
     deadline: Duration,
 }
 
+impl Adoption {
+    /// Who waits.
+    pub(super) fn askers(&self) -> impl Iterator<Item = &Asker> {
+        self.held.iter().map(|(asker, _)| asker)
+    }
+}
+
 impl Core {
     /// Holds a command that names an unknown job while Slurm is asked about it; gives it back if that is not to be.
     pub(super) fn hold_for_adoption(
