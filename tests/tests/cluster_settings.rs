@@ -41,6 +41,14 @@ fn what_slurm_refuses_is_told_with_the_setting_to_change() {
             "correct the option in cluster.slurm.sbatch_args",
         ),
         (json!({"sbatch_args": ["--mem=9T"]}), "sbatch_args"),
+        (
+            json!({"sbatch_args": ["--cpus-per-task=none"]}),
+            "correct the option in cluster.slurm.sbatch_args",
+        ),
+        (
+            json!({"sbatch_args": ["--hint=abc"]}),
+            "correct the option in cluster.slurm.sbatch_args",
+        ),
     ];
     for (params, advice) in cases {
         let reason = refused(1, params.clone());
@@ -50,6 +58,7 @@ fn what_slurm_refuses_is_told_with_the_setting_to_change() {
     for (fake, setting) in [
         (words::INVALID_ACCOUNT, "set cluster.slurm.account to"),
         (words::TOO_MANY_JOBS, "the limits of the account or QOS"),
+        ("sbatch: error: courses only, see our web page\n", "courses only"),
     ] {
         workspace.fakes.set("sbatch", Answer::fails(fake));
         let reason = refused(1, json!({"account": "somebody"}));
