@@ -51,11 +51,13 @@ fn the_login_node_runs_one_follower_and_no_shell_for_a_prompt() {
     let workspace = SlurmWorkspace::echo(&cluster);
     let mut router = RouterProcess::daemon(&workspace);
     let swarm = router.launch_ready(2);
-    let follower = || match &workspace.login.processes()[..] {
-        [one] if one.command_line.contains(" follower --root ") => one.clone(),
-        other => panic!("not one follower but {other:#?}"),
+    let only_follower = || match &workspace.login.processes()[..] {
+        [one] if one.command_line.contains(" follower --root ") => Ok(one.clone()),
+        other => Err(format!("not one follower but {other:#?}")),
     };
-    let before = follower();
+    let follower = || only_follower().unwrap();
+    // The last command of the launch may just be ending.
+    let before = wait_until("the follower to be alone", only_follower);
     let slurm_calls = |program: &str| workspace.fakes.calls(program).len();
     let asked = slurm_calls("squeue") + slurm_calls("scontrol");
     for number in 0..50 {
@@ -81,7 +83,8 @@ fn the_login_node_runs_one_follower_and_no_shell_for_a_prompt() {
         ssh_here(&workspace)
     );
     router.terminate(&swarm);
-    assert_eq!(follower(), before, "a channel of scancel or scontrol is left");
+    let after = wait_until("the commands that ended the job to be gone", only_follower);
+    assert_eq!(after, before);
 }
 
 #[test]
