@@ -181,7 +181,7 @@ impl Core {
         if swarm.status != SwarmState::Running || job.missing.is_some() {
             return true;
         }
-        let (mut resting, mut speaking) = (true, true);
+        let (mut resting, mut speaking, mut all_over) = (true, true, true);
         for node in self
             .places(&swarm.swarm_id)
             .iter()
@@ -189,6 +189,11 @@ impl Core {
         {
             resting &= node.state == NodeState::Idle && node.open == 0;
             speaking &= node.is_over() || now.saturating_sub(node.heard) < poll;
+            all_over &= node.is_over();
+        }
+        // Whether a swarm without workers goes on is for Slurm to say.
+        if all_over {
+            return true;
         }
         if speaking {
             return false;
