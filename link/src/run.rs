@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::answer::{MAX_OUTPUT, Meaning, meaning_of};
 use crate::call::{Answer, Call};
-use crate::quoting::for_any_shell;
+use crate::quoting::{INSTEAD_OF_255, for_any_shell};
 use crate::session::{Session, system};
 use crate::trouble::{Trouble, TroubleKind};
 
@@ -77,10 +77,9 @@ impl Session {
                 crate::trouble::Moment::Channel,
             )));
         }
-        let (program, arguments) = for_any_shell(call);
-        let mut command = self.shared.ssh.clone().arc_command(program);
+        let mut command = self.shared.ssh.clone().arc_command("sh");
         command
-            .args(arguments.as_ref())
+            .args(for_any_shell(call))
             .stdin(openssh::Stdio::piped())
             .stdout(openssh::Stdio::piped())
             .stderr(openssh::Stdio::piped());
@@ -90,9 +89,12 @@ impl Session {
         let work = async {
             let said = converse(streams, &call.stdin).await?;
             let code = match child.wait().await {
-                Ok(status) => Some(code_of(status)),
+                Ok(status) => Some(match code_of(status) {
+                    INSTEAD_OF_255 => 255,
+                    code => code,
+                }),
                 Err(openssh::Error::Remote(error)) if error.kind() == io::ErrorKind::NotFound => Some(127),
-                // 255: ssh's own failure, a program that ended so, or one that a signal ended.
+                // 255: ssh's own failure, since no program ends so there.
                 Err(_) => None,
             };
             Ok::<_, Stop>((code, said))

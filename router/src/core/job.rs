@@ -63,9 +63,12 @@ impl From<job::Job> for News {
 }
 
 impl Swarm {
-    /// Slurm's word for how its job is.
+    /// Slurm's word for how its job is. Once the swarm has ended Slurm is not asked any more, and a word such as `RUNNING`
+    /// that was heard before is none.
     pub fn slurm_state(&self) -> Option<String> {
-        self.job.as_ref().and_then(|job| job.state.clone())
+        let state = self.job.as_ref().and_then(|job| job.state.clone())?;
+        let goes_on = state.parse().is_ok_and(|state: JobState| !is_over(&state));
+        (!self.status.is_over() || !goes_on).then_some(state)
     }
 }
 
@@ -332,6 +335,8 @@ impl Core {
             .then(|| waits(news.reason.as_deref(), restarts, again))
             .flatten();
         let changed = before != (job.state.clone(), job.reason.clone());
+        // Slurm had not looked at it yet. It soon will have, and who launched it would like to hear why it waits.
+        let not_looked_at = phase == Phase::Waiting && job.reason.is_none() && job.looks == 0;
         match phase {
             Phase::Waiting if again => self.requeued(job_id, asked, context),
             Phase::Running => self.runs(job_id, &news.nodes, context),
@@ -344,6 +349,9 @@ impl Core {
         }
         if changed {
             self.tell_job(job_id, context);
+        }
+        if not_looked_at {
+            self.show_soon(job_id, context);
         }
         self.look_while_it_ends(job_id, context);
     }

@@ -133,13 +133,17 @@ impl Core {
         sentence: String,
         context: &mut Context<'_>,
     ) {
+        let asked_for = self
+            .live_swarm_of(job_id)
+            .is_some_and(|swarm| swarm.status == SwarmState::Terminating);
         let Some(job) = self.live_job(job_id).filter(|job| job.over.is_none()) else {
             return;
         };
         if let Some(news) = news {
             job.state = Some(news.state.to_string());
         }
-        job.reason = Some(sentence.clone());
+        // An end that was asked for needs no explanation, and nothing is to be done about it.
+        job.reason = (!asked_for).then(|| sentence.clone());
         job.over = Some(sentence);
         let Some(swarm) = self.live_swarm_of(job_id) else {
             return;
@@ -150,12 +154,7 @@ impl Core {
             .iter()
             .filter_map(|place| self.nodes.get(place))
             .any(|node| node.epoch.0 == 0);
-        match self
-            .settings
-            .slurm
-            .as_ref()
-            .filter(|_| silent && swarm.status != SwarmState::Terminating)
-        {
+        match self.settings.slurm.as_ref().filter(|_| silent && !asked_for) {
             Some(slurm) => {
                 let call = Call {
                     program: "tail".to_owned(),

@@ -230,7 +230,9 @@ fn p7_a_swarm_is_ended_by_a_signal_to_its_workers_and_cancelled_only_after_their
     let cancel = errands(&effects).pop().unwrap();
     assert_eq!(cancel, Errand::Cancel(job("27")), "nothing of the job may stay");
     alone.answer(cancel, says(0, "", ""));
-    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminated);
+    let swarm = alone.swarm_of_job("27");
+    assert_eq!(swarm.status, SwarmState::Terminated);
+    assert_eq!(swarm.slurm_state(), None, "RUNNING was heard before its end");
 }
 
 #[test]
@@ -245,7 +247,10 @@ fn p6_a_swarm_that_never_ran_is_cancelled_and_its_prompts_end() {
     let show = errands(&alone.answer(cancel, says(0, "", ""))).pop().unwrap();
     let effects = alone.answer(show, shown("27", "CANCELLED", "None", 0));
     assert_eq!(failed(&effects), first.iter().collect::<Vec<_>>());
-    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminated);
+    let swarm = alone.swarm_of_job("27");
+    assert_eq!(swarm.status, SwarmState::Terminated);
+    assert_eq!(swarm.slurm_state().as_deref(), Some("CANCELLED"));
+    assert_eq!(swarm.job.unwrap().reason, None, "it was asked for");
     assert!(
         told(&effects)
             .iter()
@@ -363,7 +368,7 @@ fn a_command_that_names_an_unknown_job_adopts_it_and_is_then_carried_out_once() 
 }
 
 #[test]
-fn a_job_that_slurm_does_not_know_or_that_is_over_is_not_adopted() {
+fn a_job_that_slurm_does_not_know_that_is_over_or_not_ours_is_not_adopted() {
     let mut alone = connected();
     let adopt = errands(&alone.request(1, "r1", inject("28"))).pop().unwrap();
     assert_eq!(
@@ -374,6 +379,14 @@ fn a_job_that_slurm_does_not_know_or_that_is_over_is_not_adopted() {
     let (code, reason) = refused(&alone.answer(adopt, shown("29", "TIMEOUT", "TimeLimit", 0)));
     assert_eq!(code, RejectionCode::UnknownJob);
     assert!(reason.contains("time limit"), "{reason}");
+    let adopt = errands(&alone.request(1, "r5", inject("31"))).pop().unwrap();
+    let line = "JobId=31 JobName=relax.sh UserId=me(1) JobState=RUNNING Reason=None NumNodes=1 NumTasks=1\n";
+    let (code, reason) = refused(&alone.answer(adopt, says(0, line, "")));
+    assert_eq!(code, RejectionCode::UnknownJob);
+    assert!(
+        reason.contains("no job of codeswarm: its name is \"relax.sh\""),
+        "{reason}"
+    );
     assert_eq!(
         refused(&alone.request(1, "r3", inject("local-7"))).0,
         RejectionCode::UnknownJob
