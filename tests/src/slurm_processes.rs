@@ -14,6 +14,15 @@ impl SlurmWorkspace {
         self.configured(|config| config["cluster"]["slurm"]["poll_seconds"] = json!(1))
     }
 
+    /// Waits until none of its jobs is left: Slurm takes a moment to end one.
+    #[track_caller]
+    pub fn wait_until_no_job_is_left(&self) {
+        wait_until("no job to be left", || match self.jobs() {
+            jobs if jobs.is_empty() => Ok(()),
+            jobs => Err(format!("{jobs:?}")),
+        });
+    }
+
     /// The worker of a node.
     #[track_caller]
     pub fn worker(&self, node: u32) -> Process {
@@ -27,7 +36,7 @@ impl SlurmWorkspace {
     pub fn keeper(&self, node: u32) -> Process {
         self.of_rank("a keeper", node, |process| {
             let command_line = &process.command_line;
-            command_line.contains(" worker --keep ") && !command_line.starts_with("srun")
+            command_line.contains(" worker --keep ") && !command_line.contains("srun ")
         })
     }
 

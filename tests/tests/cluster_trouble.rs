@@ -49,7 +49,7 @@ fn goes_on_after(break_it: impl FnOnce(&mut SlurmWorkspace), mend: impl FnOnce(&
     }
     router.terminate(&swarm);
     assert_account(&workspace, &swarm, &router.lines(), &injections);
-    assert_eq!(workspace.jobs(), Vec::<String>::new());
+    workspace.wait_until_no_job_is_left();
     router.leave();
     workspace.login.wait_until_quiet();
 }
@@ -87,7 +87,7 @@ fn p2_p4_p6_the_local_end_of_the_followers_channel_is_killed() {
 fn p2_p4_p6_the_local_ssh_master_is_killed() {
     goes_on_after(
         |workspace| {
-            let master = local_ssh(workspace, "the master", |ssh| ssh.command_line.contains("[mux]"));
+            let master = local_ssh(workspace, "the master", |ssh| ssh.command_line.contains(" -M "));
             workspace.signal(&master, Signal::KILL);
         },
         |_| (),
