@@ -19,18 +19,18 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
     ("link", &["protocol", "follower"]),
     (
         "router",
-        &["protocol", "configs", "mailbox", "agents", "follower", "slurm"],
+        &["protocol", "configs", "mailbox", "agents", "follower", "slurm", "link"],
     ),
     (
         "cli",
         &[
-            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker",
+            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "link", "router", "worker",
         ],
     ),
     (
         "tests",
         &[
-            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker", "cli",
+            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "link", "router", "worker", "cli",
         ],
     ),
 ];
