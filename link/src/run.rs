@@ -52,6 +52,19 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// The same, told of another program: the one that the command was to start, where env(1) stands before it.
+    #[must_use]
+    pub fn about(mut self, name: &str) -> Self {
+        let (Self::NotConnected { program, .. }
+        | Self::MayHaveRun { program, .. }
+        | Self::NotFound { program, .. }
+        | Self::TooMuchOutput { program }) = &mut self;
+        name.clone_into(program);
+        self
+    }
+}
+
 impl Session {
     /// Runs a command on the login node. At most two run at one time; a third waits, and its waiting counts.
     ///
