@@ -182,7 +182,8 @@ impl Keeper {
             sleep(least.min(wait)).await;
             tokio::select! {
                 () = sleep(wait.saturating_sub(least)) => {}
-                () = self.asked.notified() => {}
+                // Whoever asks hears how it goes now, also if that is as before.
+                () = self.asked.notified() => self.told = None,
             }
         }
     }

@@ -142,7 +142,7 @@ impl Alone {
     }
 
     /// Follows a launch whose link is up to the call of sbatch.
-    pub(super) fn to_sbatch(&mut self, effects: &[Effect]) -> (Errand, Call, Vec<Effect>) {
+    pub(super) fn until_sbatch(&mut self, effects: &[Effect]) -> (Errand, Call, Vec<Effect>) {
         let Some(Downward::Launch { ticket, .. }) = down(effects).pop() else {
             panic!("{effects:?}")
         };
@@ -158,7 +158,7 @@ impl Alone {
 
     pub(super) fn launch_as(&mut self, job: &str, command: Value) -> (Swarm, Vec<Effect>) {
         let effects = self.request(1, &format!("r-{job}"), command);
-        let (submit, ..) = self.to_sbatch(&effects);
+        let (submit, ..) = self.until_sbatch(&effects);
         let effects = self.answer(submit, says(0, &format!("{job}\n"), ""));
         let announce = errands(&effects).pop().unwrap();
         let mut effects = self.answer(announce, shown(job, "PENDING", "Resources", 0));

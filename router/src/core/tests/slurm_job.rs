@@ -31,7 +31,7 @@ fn word_of_swarm(effects: &[Effect]) -> Option<RouterEvent> {
             RouterWord::SwarmStatus { .. } | RouterWord::SwarmTerminated { .. }
         )
     };
-    told(effects).into_iter().filter(of_swarm).next_back().cloned()
+    told(effects).into_iter().rfind(of_swarm).cloned()
 }
 
 fn line(job: &str, state: &str, reason: &str) -> String {
@@ -402,7 +402,8 @@ fn a_job_that_slurm_does_not_know_or_that_is_over_is_not_adopted() {
         RejectionCode::UnknownJob
     );
     alone.step(cut(true));
-    assert_eq!(refused(&alone.request(1, "r4", inject("30"))).0, RejectionCode::Link);
+    alone.request(1, "r4", inject("30"));
+    assert_eq!(refused(&alone.step(cut(true))).0, RejectionCode::Link);
 }
 
 #[test]
@@ -461,4 +462,32 @@ fn a_status_brings_the_last_heartbeats_or_does_not_wait_for_them() {
     );
     alone.step(cut(false));
     assert_eq!(told(&alone.command(status)).len(), 1);
+}
+
+#[test]
+fn p6_an_end_that_a_new_follower_tells_again_ends_no_prompt_that_waits_for_the_requeued_job() {
+    let mut alone = connected();
+    alone.running("27");
+    alone.now += Duration::from_secs(1);
+    for rank in 0..2 {
+        alone.exits(&place("27", rank));
+    }
+    alone.answer(
+        Errand::Show(job("27"), alone.now),
+        shown("27", "PENDING", "BeginTime", 1),
+    );
+    let id = accepted(&alone.command(inject("27"))).remove(0);
+    alone.step(cut(false));
+    let watched = down(&alone.connect());
+    assert!(
+        watched.iter().any(|down| matches!(down, Downward::Watch { .. })),
+        "it may be written again"
+    );
+    alone.exits(&place("27", 0));
+    assert!(alone.core.is_open(&id));
+
+    // Its next life begins and ends between two looks.
+    alone.record(&place("27", 0), 2, worker_start(), None);
+    alone.exits(&place("27", 0));
+    assert!(!alone.core.is_open(&id));
 }

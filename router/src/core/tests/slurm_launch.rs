@@ -31,7 +31,7 @@ fn saved(effects: &[Effect]) -> Vec<&Change> {
 fn a_launch_is_told_with_slurms_word_when_there_is_a_job_and_its_prompts_are_stored_with_it() {
     let mut alone = connected();
     let effects = alone.request(1, "r", launch());
-    let (submit, call, effects) = alone.to_sbatch(&effects);
+    let (submit, call, effects) = alone.until_sbatch(&effects);
     assert!(
         matches!(saved(&effects)[..], [Change::Submission(_)]),
         "before sbatch runs: {effects:?}"
@@ -88,14 +88,15 @@ fn a_launch_waits_for_the_link_and_is_refused_when_a_person_must_act_first() {
         "{reason}"
     );
     assert!(alone.core.submissions.is_empty());
-    let effects = alone.request(1, "r2", launch());
-    assert_eq!(refused(&effects).0, RejectionCode::Link);
+    // The next one is not refused for what may have been mended: the link is tried again, and tells.
+    assert!(told(&alone.request(1, "r2", launch())).is_empty());
+    assert_eq!(refused(&alone.step(cut(true))).0, RejectionCode::Link);
 
     // It goes on by itself when the link comes up.
     let mut alone = Alone::new(with_slurm());
     alone.request(1, "r3", launch());
     let effects = alone.connect();
-    alone.to_sbatch(&effects);
+    alone.until_sbatch(&effects);
 }
 
 #[test]
@@ -114,14 +115,14 @@ fn a_launch_file_whose_answer_was_lost_with_the_link_is_written_again() {
     alone.request(1, "r", launch());
     alone.step(cut(false));
     let effects = alone.connect();
-    alone.to_sbatch(&effects);
+    alone.until_sbatch(&effects);
 }
 
 #[test]
 fn what_slurm_refuses_is_told_with_its_words_and_leaves_nothing() {
     let mut alone = connected();
     let effects = alone.request(1, "r", launch());
-    let (submit, ..) = alone.to_sbatch(&effects);
+    let (submit, ..) = alone.until_sbatch(&effects);
     let words = "sbatch: error: invalid partition specified: nope\n\
                  sbatch: error: Batch job submission failed: Invalid partition name specified\n";
     let effects = alone.answer(submit, says(1, "", words));
@@ -162,7 +163,7 @@ fn bad_settings_are_refused_before_anything_is_asked() {
 fn p2_a_job_whose_submission_was_not_answered_is_found_and_never_handed_in_again() {
     let mut alone = connected();
     let effects = alone.request(1, "r", launch());
-    let (submit, ..) = alone.to_sbatch(&effects);
+    let (submit, ..) = alone.until_sbatch(&effects);
     let swarm_id = alone.submission().swarm.swarm_id.clone();
     assert!(calls(&alone.answer(submit, no_answer(true))).is_empty());
     alone.now += Duration::from_secs(5);
@@ -180,7 +181,7 @@ fn p2_a_job_whose_submission_was_not_answered_is_found_and_never_handed_in_again
 fn a_job_that_is_not_found_is_given_up_and_its_launch_withdrawn() {
     let mut alone = connected();
     let effects = alone.request(1, "r", launch());
-    let (submit, ..) = alone.to_sbatch(&effects);
+    let (submit, ..) = alone.until_sbatch(&effects);
     alone.answer(submit, no_answer(true));
     let mut last = Vec::new();
     for _ in 0..3 {
@@ -207,7 +208,7 @@ fn a_job_that_is_not_found_is_given_up_and_its_launch_withdrawn() {
 fn p1_p2_a_router_that_died_while_it_submitted_looks_for_the_job_first() {
     let mut alone = connected();
     let effects = alone.request(1, "r", launch());
-    let (submit, ..) = alone.to_sbatch(&effects);
+    let (submit, ..) = alone.until_sbatch(&effects);
     let (mut next, effects) = alone.restarted(&[]);
     assert!(calls(&effects).is_empty());
     let found = errands(&next.connect());
@@ -229,7 +230,7 @@ fn p12_the_same_launch_again_while_it_is_on_its_way_is_one_launch_and_told_to_wh
     let mut other = launch();
     other["nodes"] = json!(1);
     assert_eq!(refused(&alone.request(3, "r", other)).0, RejectionCode::RequestIdReused);
-    let (submit, ..) = alone.to_sbatch(&first);
+    let (submit, ..) = alone.until_sbatch(&first);
     let effects = alone.answer(submit, says(0, "27\n", ""));
     let announce = errands(&effects).pop().unwrap();
     let effects = alone.answer(announce, shown("27", "PENDING", "None", 0));
@@ -250,7 +251,7 @@ fn a_launch_that_will_not_wait_needs_idle_nodes() {
     assert!(reason.contains("1 nodes") && reason.contains("idle"), "{reason}");
     let idle = errands(&alone.request(1, "r2", command)).pop().unwrap();
     let effects = alone.answer(idle, says(0, &sinfo(3), ""));
-    alone.to_sbatch(&effects);
+    alone.until_sbatch(&effects);
 }
 
 #[test]
@@ -258,7 +259,7 @@ fn a_job_number_that_this_mailbox_knows_already_is_refused() {
     let mut alone = connected();
     alone.launch_job("27");
     let effects = alone.request(1, "r", launch());
-    let (submit, ..) = alone.to_sbatch(&effects);
+    let (submit, ..) = alone.until_sbatch(&effects);
     let effects = alone.answer(submit, says(0, "27\n", ""));
     let announce = errands(&effects).pop().unwrap();
     let effects = alone.answer(announce, shown("27", "PENDING", "None", 0));
