@@ -60,22 +60,30 @@ fn only_file(folder: &Path) -> PathBuf {
 #[test]
 fn p6_an_agent_that_is_not_there_is_told_within_seconds() {
     let Some(cluster) = requires::cluster() else { return };
-    let workspace = SlurmWorkspace::echo(&cluster).looking_every_second().configured(|config| {
-        config["agent"] = json!({"kind": "codex", "command": ["/nowhere/codex"]});
-    });
+    let workspace = SlurmWorkspace::echo(&cluster)
+        .looking_every_second()
+        .configured(|config| {
+            config["agent"] = json!({"kind": "codex", "command": ["/nowhere/codex"]});
+        });
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
     let swarm = router.launch(2);
     let began = Instant::now();
     let prompt = router.inject(&swarm, 0, "hello");
-    let said = router.wait_for("a worker to say it", |event| event["type"] == "worker_error");
-    assert!(said["message"].as_str().unwrap_or_default().contains("/nowhere/codex"), "{said}");
+    let said = router.wait_for("a worker to say it", |event| event["type"] == "agent_exit");
+    assert!(
+        said["message"].as_str().unwrap_or_default().contains("/nowhere/codex"),
+        "{said}"
+    );
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert_eq!(wait_for_end(&router, &prompt)["type"], "inject_failed");
     let told = wait_for_failure(&router, &swarm);
     let reason = told["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("/nowhere/codex"), "{told}");
-    let status = router.asked(json!({"command": "swarm_status", "swarm_id": swarm.swarm_id}), "swarm_status");
+    let status = router.asked(
+        json!({"command": "swarm_status", "swarm_id": swarm.swarm_id}),
+        "swarm_status",
+    );
     for node in 0..2 {
         let error = status["nodes"][node]["error"].as_str().unwrap_or_default();
         assert!(error.contains("/nowhere/codex"), "{status:#}");
@@ -85,7 +93,9 @@ fn p6_an_agent_that_is_not_there_is_told_within_seconds() {
 
 #[test]
 fn p6_a_launch_file_of_another_version_is_told_with_both_versions() {
-    let Some(workspace) = in_a_closed_partition() else { return };
+    let Some(workspace) = in_a_closed_partition() else {
+        return;
+    };
     let (router, swarm, prompts) = waiting(&workspace);
     let file = only_file(&workspace.path().join("shared/codeswarm/launch"));
     let mut spec: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -97,7 +107,9 @@ fn p6_a_launch_file_of_another_version_is_told_with_both_versions() {
 
 #[test]
 fn p6_a_launch_file_that_is_gone_is_told() {
-    let Some(workspace) = in_a_closed_partition() else { return };
+    let Some(workspace) = in_a_closed_partition() else {
+        return;
+    };
     let (router, swarm, prompts) = waiting(&workspace);
     let file = only_file(&workspace.path().join("shared/codeswarm/launch"));
     std::fs::remove_file(&file).unwrap();
@@ -107,7 +119,9 @@ fn p6_a_launch_file_that_is_gone_is_told() {
 
 #[test]
 fn p6_a_program_that_may_not_be_executed_is_told_with_the_jobs_last_words() {
-    let Some(workspace) = in_a_closed_partition() else { return };
+    let Some(workspace) = in_a_closed_partition() else {
+        return;
+    };
     let (router, swarm, prompts) = waiting(&workspace);
     let program = only_file(&workspace.path().join("shared/codeswarm/bin"));
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -120,12 +134,18 @@ fn p6_a_program_that_may_not_be_executed_is_told_with_the_jobs_last_words() {
 
 #[test]
 fn p6_a_program_that_is_none_is_told_with_the_jobs_last_words() {
-    let Some(workspace) = in_a_closed_partition() else { return };
+    let Some(workspace) = in_a_closed_partition() else {
+        return;
+    };
     let (router, swarm, prompts) = waiting(&workspace);
     let program = only_file(&workspace.path().join("shared/codeswarm/bin"));
     // The follower runs from the old file.
     std::fs::rename(&program, program.with_extension("old")).unwrap();
-    std::fs::write(&program, "#!/bin/sh\necho 'no such library: libfoo.so.9' >&2\nexit 127\n").unwrap();
+    std::fs::write(
+        &program,
+        "#!/bin/sh\necho 'no such library: libfoo.so.9' >&2\nexit 127\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
     let reason = started(&workspace, &router, &swarm, &prompts);
     assert!(reason.contains("FAILED") && reason.contains("libfoo.so.9"), "{reason}");
@@ -133,7 +153,9 @@ fn p6_a_program_that_is_none_is_told_with_the_jobs_last_words() {
 
 #[test]
 fn p6_a_job_whose_output_has_no_folder_is_told() {
-    let Some(workspace) = in_a_closed_partition() else { return };
+    let Some(workspace) = in_a_closed_partition() else {
+        return;
+    };
     let (mut router, swarm, prompts) = waiting(&workspace);
     let runs = workspace.path().join("shared/codeswarm/runs");
     std::fs::rename(&runs, runs.with_extension("away")).unwrap();

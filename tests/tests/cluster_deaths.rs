@@ -39,7 +39,11 @@ fn p2_p4_p6_a_worker_killed_in_mid_turn_is_started_again_by_its_keeper() {
     wait_for_completion(&router, &other);
     let status = status_of(&mut router, &swarm);
     assert_eq!(
-        (&status["status"], &status["nodes"][0]["epoch"], &status["nodes"][1]["epoch"]),
+        (
+            &status["status"],
+            &status["nodes"][0]["epoch"],
+            &status["nodes"][1]["epoch"]
+        ),
         (&json!("running"), &json!(2), &json!(1)),
         "{status:#}"
     );
@@ -134,7 +138,10 @@ fn p6_an_agent_that_dies_in_a_job_is_started_again_on_its_thread() {
     assert_eq!(end["error"]["class"], "agent_died", "{end}");
     wait_for_completion(&router, &after);
     let records = workspace.records(&swarm.job_id, 0);
-    let ready: Vec<_> = records.iter().filter(|record| record["type"] == "agent_ready").collect();
+    let ready: Vec<_> = records
+        .iter()
+        .filter(|record| record["type"] == "agent_ready")
+        .collect();
     assert_eq!(ready.len(), 2, "{ready:#?}");
     assert_eq!(ready[0]["thread_id"], ready[1]["thread_id"]);
     router.terminate(&swarm);

@@ -67,10 +67,17 @@ fn rests(watch: &str, most_calls: u64) {
     workspace::wait_until("the workspace to rest", || {
         let before = files(&shared);
         std::thread::sleep(Duration::from_millis(500));
-        if files(&shared) == before { Ok(()) } else { Err("it changes".to_owned()) }
+        if files(&shared) == before {
+            Ok(())
+        } else {
+            Err("it changes".to_owned())
+        }
     });
     let (files_before, ticks_before) = (files(&shared), ticks(follower.pid));
-    let calls_before = (number_of(follower.pid, "io", "syscr:"), number_of(follower.pid, "io", "syscw:"));
+    let calls_before = (
+        number_of(follower.pid, "io", "syscr:"),
+        number_of(follower.pid, "io", "syscw:"),
+    );
     let switches_before = number_of(follower.pid, "status", "voluntary_ctxt_switches:");
     let squeues_before = workspace.fakes.calls("squeue").len();
     let others_before = workspace.fakes.calls("scontrol").len();
@@ -91,7 +98,10 @@ fn rests(watch: &str, most_calls: u64) {
     println!(
         "{watch}: {ticks} ticks, {reads} reads, {writes} writes, {switches} waits, {memory} kB, {squeues} squeue, {others} scontrol in {IDLE:?}"
     );
-    assert!(ticks <= 31, "{ticks} hundredths of a second in {IDLE:?} are more than 1 %");
+    assert!(
+        ticks <= 31,
+        "{ticks} hundredths of a second in {IDLE:?} are more than 1 %"
+    );
     assert!(memory <= 64 << 10, "{memory} kB");
     assert!(reads + writes <= most_calls, "{reads} reads and {writes} writes");
     assert!(squeues <= 1 && others == 0, "{squeues} squeue, {others} scontrol");

@@ -34,10 +34,7 @@ fn ended_by(workspace: &SlurmWorkspace, end: impl FnOnce(&TestCluster, &Swarm)) 
     let swarm = router.launch_ready(2);
     let (running, waiting) = busy_nodes(&mut router, &swarm);
     end(workspace.cluster(), &swarm);
-    let ends = (
-        wait_for_end(&router, &running[0]),
-        wait_for_end(&router, &waiting[0]),
-    );
+    let ends = (wait_for_end(&router, &running[0]), wait_for_end(&router, &waiting[0]));
     let told = wait_for_failure(&router, &swarm);
     let injections = [running, waiting].concat();
     assert_account(workspace, &swarm, &router.lines(), &injections);
@@ -67,7 +64,10 @@ fn p6_p7_a_job_that_reaches_its_time_limit_ends_in_order_and_says_so() {
         .looking_every_second()
         .configured(|config| config["cluster"]["slurm"]["partition"] = json!("short"));
     let (reason, running, waiting) = ended_by(&workspace, |_, _| ());
-    assert!(reason.contains("time limit") && reason.contains("time_limit"), "{reason}");
+    assert!(
+        reason.contains("time limit") && reason.contains("time_limit"),
+        "{reason}"
+    );
     assert_eq!(running["status"], "interrupted", "{running}");
     assert_eq!(waiting["error"], "worker_exit", "{waiting}");
     assert_archived(&workspace);
@@ -93,10 +93,19 @@ fn p6_a_job_whose_processes_are_killed_by_hand_is_told_as_failed() {
     let (reason, running, waiting) = ended_by(&workspace, |cluster, swarm| {
         cluster.slurm(&["scancel", "--full", "--signal=KILL", &swarm.job_id]);
     });
-    assert!(reason.starts_with("FAILED") || reason.starts_with("CANCELLED"), "{reason}");
+    assert!(
+        reason.starts_with("FAILED") || reason.starts_with("CANCELLED"),
+        "{reason}"
+    );
     // A worker whose keeper was killed a moment before it may have had time to end in order.
-    assert!(running["status"] == "failed" || running["status"] == "interrupted", "{running}");
-    assert!(waiting["error"] == "node_lost" || waiting["error"] == "worker_exit", "{waiting}");
+    assert!(
+        running["status"] == "failed" || running["status"] == "interrupted",
+        "{running}"
+    );
+    assert!(
+        waiting["error"] == "node_lost" || waiting["error"] == "worker_exit",
+        "{waiting}"
+    );
 }
 
 /// Cancelled while it waits: no worker was ever there to say anything.
@@ -115,7 +124,10 @@ fn p6_a_job_cancelled_by_hand_in_the_queue_ends_its_prompts() {
         assert_eq!(wait_for_end(&router, injection)["type"], "inject_failed");
     }
     let told = wait_for_failure(&router, &swarm);
-    assert!(told["reason"].as_str().unwrap_or_default().starts_with("CANCELLED"), "{told}");
+    assert!(
+        told["reason"].as_str().unwrap_or_default().starts_with("CANCELLED"),
+        "{told}"
+    );
     assert_account(&workspace, &swarm, &router.lines(), &injections);
 }
 
@@ -135,21 +147,28 @@ fn p6_p11_a_job_that_slurm_has_forgotten_has_vanished_after_a_while_and_not_befo
         workspace.fakes.set(program, Answer::fails(words::INVALID_JOB));
     }
     // Somebody lives, whatever Slurm says; that is looked at again.
-    wait_until("the job to be asked for", || match workspace.fakes.calls("scontrol").len() {
-        now if now > asked => Ok(()),
-        now => Err(now.to_string()),
+    wait_until("the job to be asked for", || {
+        match workspace.fakes.calls("scontrol").len() {
+            now if now > asked => Ok(()),
+            now => Err(now.to_string()),
+        }
     });
     let began = Instant::now();
     let lives = router.inject(&swarm, 0, "[[echo deltas=2]]");
     assert_eq!(status_of(&mut router, &swarm)["status"], "running");
-    wait_until("the job to be asked for three times", || match workspace.fakes.calls("scontrol").len() {
-        now if now >= asked + 3 => Ok(()),
-        now => Err(now.to_string()),
+    wait_until("the job to be asked for three times", || {
+        match workspace.fakes.calls("scontrol").len() {
+            now if now >= asked + 3 => Ok(()),
+            now => Err(now.to_string()),
+        }
     });
     let told = wait_for_failure(&router, &swarm);
     assert!(began.elapsed() > Duration::from_secs(40), "{:?}", began.elapsed());
     let reason = told["reason"].as_str().unwrap_or_default();
-    assert!(reason.contains("vanished") && reason.contains("Invalid job id"), "{reason}");
+    assert!(
+        reason.contains("vanished") && reason.contains("Invalid job id"),
+        "{reason}"
+    );
     let mut injections = running;
     injections.push(lives);
     assert_account(&workspace, &swarm, &router.lines(), &injections);
@@ -163,16 +182,24 @@ fn p11_a_job_that_slurm_does_not_know_once_is_not_gone() {
     router.follow_all();
     let swarm = router.launch_ready(2);
     let asked = workspace.fakes.calls("scontrol").len();
-    workspace.fakes.set("squeue", Answer::fails(words::INVALID_JOB).times(1));
-    workspace.fakes.set("scontrol", Answer::fails(words::INVALID_JOB).times(1));
-    wait_until("the job to be asked for again", || match workspace.fakes.calls("scontrol").len() {
-        now if now > asked => Ok(()),
-        now => Err(now.to_string()),
+    workspace
+        .fakes
+        .set("squeue", Answer::fails(words::INVALID_JOB).times(1));
+    workspace
+        .fakes
+        .set("scontrol", Answer::fails(words::INVALID_JOB).times(1));
+    wait_until("the job to be asked for again", || {
+        match workspace.fakes.calls("scontrol").len() {
+            now if now > asked => Ok(()),
+            now => Err(now.to_string()),
+        }
     });
     let looks = workspace.fakes.calls("squeue").len();
-    wait_until("the queue to be looked at", || match workspace.fakes.calls("squeue").len() {
-        now if now >= looks + 2 => Ok(()),
-        now => Err(now.to_string()),
+    wait_until("the queue to be looked at", || {
+        match workspace.fakes.calls("squeue").len() {
+            now if now >= looks + 2 => Ok(()),
+            now => Err(now.to_string()),
+        }
     });
     assert_eq!(status_of(&mut router, &swarm)["status"], "running");
     let after = router.inject_all(&swarm, "after");

@@ -83,7 +83,10 @@ fn a_second_factor_refuses_the_launch_and_tells_how_to_give_it() {
     workspace.login.start_again_with(&options);
     let mut router = RouterProcess::daemon(&workspace);
     let reason = refused_for_the_link(&mut router);
-    assert!(reason.contains("second factor") && reason.contains("ssh.control_path"), "{reason}");
+    assert!(
+        reason.contains("second factor") && reason.contains("ssh.control_path"),
+        "{reason}"
+    );
     assert_nothing_launched(&workspace, &mut router);
 }
 
@@ -99,7 +102,10 @@ fn a_login_node_that_takes_no_connections_yet_is_waited_for() {
         let told = router.wait_for("the link to be told", |event| {
             event["type"] == "link" && event["advice"].is_string()
         });
-        assert!(told["reason"].as_str().unwrap_or_default().contains("refused"), "{trouble:?}: {told}");
+        assert!(
+            told["reason"].as_str().unwrap_or_default().contains("refused"),
+            "{trouble:?}: {told}"
+        );
         assert_nothing_launched(&workspace, &mut router);
         std::fs::copy(workspace.login.ssh_config(), &config).unwrap();
         let launched = router.answer(&request, "swarm_launched");
@@ -130,7 +136,10 @@ fn a_login_shell_that_greets_with_ten_kilobytes_does_no_harm() {
     // Its end is found between the lines as well.
     cluster.slurm(&["scancel", &swarm.job_id]);
     let end = router.wait_for("the end", |event| event["type"] == "swarm_terminated");
-    assert!(end["reason"].as_str().unwrap_or_default().starts_with("CANCELLED"), "{end}");
+    assert!(
+        end["reason"].as_str().unwrap_or_default().starts_with("CANCELLED"),
+        "{end}"
+    );
 }
 
 #[test]
@@ -154,13 +163,16 @@ fn an_sshd_that_allows_two_sessions_is_enough() {
     }
     assert_eq!(workspace.fakes.calls("sbatch").len(), 3);
     workspace.wait_until_no_job_is_left();
-    let trouble = router.lines().into_iter().find(|event| event["type"] == "router_trouble");
+    let trouble = router
+        .lines()
+        .into_iter()
+        .find(|event| event["type"] == "router_trouble");
     assert_eq!(trouble, None);
 }
 
 /// One session is the follower's, and none is left for a command.
 #[test]
-fn an_sshd_that_allows_one_session_refuses_the_launch_and_says_why() {
+fn an_sshd_that_allows_one_session_is_told_to_who_waits_for_the_launch() {
     let Some(cluster) = requires::cluster() else { return };
     let mut workspace = SlurmWorkspace::echo(&cluster);
     let options = LoginOptions {
@@ -169,9 +181,20 @@ fn an_sshd_that_allows_one_session_refuses_the_launch_and_says_why() {
     };
     workspace.login.start_again_with(&options);
     let mut router = RouterProcess::daemon(&workspace);
-    let reason = refused_for_the_link(&mut router);
-    assert!(reason.contains("MaxSessions"), "{reason}");
+    let request = router.ask(launch(1));
+    let told = router.wait_for("what it waits for", |event| event["type"] == "router_trouble");
+    let said = told["message"].as_str().unwrap_or_default();
+    assert!(
+        said.contains("the launch waits") && said.contains("MaxSessions"),
+        "{said}"
+    );
     assert_nothing_launched(&workspace, &mut router);
+    workspace
+        .login
+        .start_again_with(&SlurmWorkspace::login_options(&workspace.fakes));
+    let swarm = swarm_of(&router.answer(&request, "swarm_launched"), 1);
+    router.terminate(&swarm);
+    assert_eq!(workspace.fakes.calls("sbatch").len(), 1);
 }
 
 /// An accepted launch whose router is killed before it could hand it in was never promised: nothing comes of it.
@@ -187,12 +210,17 @@ fn a_router_killed_while_a_launch_waits_for_the_link_launches_nothing() {
     workspace.login.start_again();
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
-    router.wait_for("the link to be up", |event| event["type"] == "link" && event["up"] == true);
+    router.wait_for("the link to be up", |event| {
+        event["type"] == "link" && event["up"] == true
+    });
     assert_nothing_launched(&workspace, &mut router);
     // The client says it again, and this is the first time that it is done.
     router.ask(json!({"command": "swarm_launch", "request_id": request, "nodes": 1, "system_prompt": "hello"}));
     let launched = router.answer(&request, "swarm_launched");
-    assert_eq!(wait_for_end(&router, &first_prompt(&router, &request))["status"], "completed");
+    assert_eq!(
+        wait_for_end(&router, &first_prompt(&router, &request))["status"],
+        "completed"
+    );
     router.terminate(&swarm_of(&launched, 1));
 }
 

@@ -27,9 +27,14 @@ fn p11_a_controller_that_is_away_ends_nothing_and_is_told_once() {
     let swarm = router.launch_ready(2);
     let mark = router.mark();
     cluster.stop_slurmctld();
-    let trouble = router.wait_after(mark, "the trouble to be told", |event| event["type"] == "router_trouble");
+    let trouble = router.wait_after(mark, "the trouble to be told", |event| {
+        event["type"] == "router_trouble"
+    });
     let said = trouble["message"].as_str().unwrap_or_default();
-    assert!(said.contains("not known") && said.contains("Unable to contact slurm controller"), "{said}");
+    assert!(
+        said.contains("not known") && said.contains("Unable to contact slurm controller"),
+        "{said}"
+    );
     // The agents need no controller.
     let mut injections = router.inject_all(&swarm, LONG);
     for injection in &injections {
@@ -135,7 +140,10 @@ fn p6_a_job_that_may_not_be_requeued_fails_with_its_node() {
         wait_for_end(&router, injection);
     }
     let end = wait_for_failure(&router, &swarm);
-    assert!(end["reason"].as_str().unwrap_or_default().contains("NODE_FAIL"), "{end}");
+    assert!(
+        end["reason"].as_str().unwrap_or_default().contains("NODE_FAIL"),
+        "{end}"
+    );
     assert_account(&workspace, &swarm, &router.lines(), &injections);
     workspace.wait_until_no_job_is_left();
 }

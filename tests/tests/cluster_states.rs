@@ -57,7 +57,10 @@ fn p6_each_end_that_slurm_tells_ends_the_swarm_with_its_word_and_advice() {
         assert_eq!(wait_for_end(&router, &waits)["error"], "node_lost", "{state}");
         let told = wait_for_failure(&router, &swarm);
         let reason = told["reason"].as_str().unwrap_or_default();
-        assert!(reason.starts_with(state) && reason.contains(advice), "{state}: {reason}");
+        assert!(
+            reason.starts_with(state) && reason.contains(advice),
+            "{state}: {reason}"
+        );
         for program in ["squeue", "scontrol"] {
             workspace.fakes.pass(program);
         }
@@ -116,8 +119,8 @@ fn p11_an_answer_of_slurm_that_is_empty_odd_or_none_ends_nothing() {
 #[test]
 fn squeue_is_asked_at_most_once_in_each_interval_and_not_while_nodes_speak() {
     let Some(cluster) = requires::cluster() else { return };
-    let workspace = SlurmWorkspace::echo(&cluster)
-        .configured(|config| config["cluster"]["slurm"]["poll_seconds"] = json!(2));
+    let workspace =
+        SlurmWorkspace::echo(&cluster).configured(|config| config["cluster"]["slurm"]["poll_seconds"] = json!(2));
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
     let swarm = router.launch_ready(2);

@@ -38,12 +38,30 @@ fn what_sbatch_refuses_is_told_with_the_setting_and_advice() {
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
     for (answer, said) in [
-        (Answer::fails(words::INVALID_PARTITION), ["cluster.slurm.partition", "sinfo -s"]),
-        (Answer::fails(words::INVALID_ACCOUNT), ["cluster.slurm.account", "sacctmgr"]),
-        (Answer::fails(words::TOO_MANY_JOBS), ["QOSMaxSubmitJobPerUserLimit", "wait until other jobs"]),
-        (Answer::fails("bash: sbatch: command not found\n").code(127), ["sbatch", "PATH"]),
-        (Answer::fails(words::SBATCH_NO_CONTROLLER), ["Unable to contact slurm controller", "again"]),
-        (Answer::fails("sbatch: error: Something quite new\n"), ["Something quite new", "sbatch"]),
+        (
+            Answer::fails(words::INVALID_PARTITION),
+            ["cluster.slurm.partition", "sinfo -s"],
+        ),
+        (
+            Answer::fails(words::INVALID_ACCOUNT),
+            ["cluster.slurm.account", "sacctmgr"],
+        ),
+        (
+            Answer::fails(words::TOO_MANY_JOBS),
+            ["QOSMaxSubmitJobPerUserLimit", "wait until other jobs"],
+        ),
+        (
+            Answer::fails("bash: sbatch: command not found\n").code(127),
+            ["sbatch", "PATH"],
+        ),
+        (
+            Answer::fails(words::SBATCH_NO_CONTROLLER),
+            ["Unable to contact slurm controller", "again"],
+        ),
+        (
+            Answer::fails("sbatch: error: Something quite new\n"),
+            ["Something quite new", "sbatch"],
+        ),
     ] {
         workspace.fakes.set("sbatch", answer.times(1));
         let reason = refused(&mut router);
@@ -52,7 +70,8 @@ fn what_sbatch_refuses_is_told_with_the_setting_and_advice() {
     }
     assert_eq!(workspace.fakes.calls("sbatch").len(), 6, "each once");
     // By the real one, too.
-    let request = router.ask(json!({"command": "swarm_launch", "nodes": 1, "provider_params": {"partition": "nowhere"}}));
+    let request =
+        router.ask(json!({"command": "swarm_launch", "nodes": 1, "provider_params": {"partition": "nowhere"}}));
     let reason = router.refusal(&request)["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("cluster.slurm.partition"), "{reason}");
     assert_nothing_launched(&workspace, &mut router);
@@ -87,7 +106,9 @@ fn p2_a_router_killed_while_sbatch_runs_finds_its_job() {
     let Some(cluster) = requires::cluster() else { return };
     let workspace = SlurmWorkspace::echo(&cluster);
     let mut router = RouterProcess::daemon(&workspace);
-    workspace.fakes.set("sbatch", Answer::late(Duration::from_secs(2)).times(1));
+    workspace
+        .fakes
+        .set("sbatch", Answer::late(Duration::from_secs(2)).times(1));
     let launch = json!({"command": "swarm_launch", "request_id": "launch", "nodes": 1, "system_prompt": "hello"});
     router.ask(launch.clone());
     wait_until("sbatch to be called", || match workspace.fakes.calls("sbatch").len() {
@@ -112,7 +133,10 @@ fn p2_a_link_cut_before_sbatch_has_done_anything_launches_nothing() {
     router.follow_all();
     workspace.fakes.set("sbatch", Answer::script("cut").times(1));
     let reason = refused(&mut router);
-    assert!(reason.contains("answer of sbatch was lost") && reason.contains("Launch again"), "{reason}");
+    assert!(
+        reason.contains("answer of sbatch was lost") && reason.contains("Launch again"),
+        "{reason}"
+    );
     assert_nothing_launched(&workspace, &mut router);
     assert_eq!(workspace.fakes.calls("sbatch").len(), 1);
 }
@@ -125,7 +149,7 @@ fn p2_a_job_that_turns_up_after_its_launch_was_given_up_does_nothing() {
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
     // sbatch goes on without the connection, and slurmctld takes its time.
-    let late = "{ cat >\"$FAKE_DIR/job\"; until [ -e \"$FAKE_DIR/go\" ]; do sleep 0.1; done; real \"$@\" <\"$FAKE_DIR/job\"; } \
+    let late = "cat >\"$FAKE_DIR/job\"; { until [ -e \"$FAKE_DIR/go\" ]; do sleep 0.1; done; real \"$@\" <\"$FAKE_DIR/job\"; } \
                 >\"$FAKE_DIR/submitted\" 2>&1 & disown; cut";
     workspace.fakes.set("sbatch", Answer::script(late).times(1));
     let reason = refused(&mut router);
@@ -135,7 +159,11 @@ fn p2_a_job_that_turns_up_after_its_launch_was_given_up_does_nothing() {
     let job = wait_until("the job", || {
         let said = std::fs::read_to_string(format!("{folder}/submitted")).unwrap_or_default();
         let said = said.trim().to_owned();
-        if said.parse::<u32>().is_ok() { Ok(said) } else { Err(said) }
+        if said.parse::<u32>().is_ok() {
+            Ok(said)
+        } else {
+            Err(said)
+        }
     });
     wait_until("its end", || match cluster.state(&job) {
         state if state == "FAILED" || state == "COMPLETED" => Ok(()),
@@ -156,13 +184,16 @@ fn a_slow_sbatch_is_waited_for_and_others_go_on_meanwhile() {
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
     let first = router.launch_ready(1);
-    workspace.fakes.set("sbatch", Answer::late(Duration::from_secs(6)).times(1));
+    workspace
+        .fakes
+        .set("sbatch", Answer::late(Duration::from_secs(6)).times(1));
     let request = router.ask(json!({"command": "swarm_launch", "nodes": 1}));
     let prompt = router.inject(&first, 0, "meanwhile");
     wait_for_completion(&router, &prompt);
-    let early = router.lines().into_iter().find(|event| {
-        event["request_id"] == request.as_str() && event["type"] == "swarm_launched"
-    });
+    let early = router
+        .lines()
+        .into_iter()
+        .find(|event| event["request_id"] == request.as_str() && event["type"] == "swarm_launched");
     assert_eq!(early, None);
     let launched = router.answer(&request, "swarm_launched");
     let second = Swarm {

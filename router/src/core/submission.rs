@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codeswarm_configs::SlurmSection;
+use codeswarm_protocol::event::RouterWord;
 use codeswarm_protocol::frame::{Downward, Ticket};
 use codeswarm_protocol::{JobId, Rejection, RejectionCode, SwarmId};
 use codeswarm_slurm::{Answer, BatchJob, Call, batch, job, partition, queue};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Asker, reject};
 use super::link::Link;
 use super::model::{Awaited, JobNow, Swarm};
-use super::{Change, Context, Core, Errand, NotAnswered, SlurmSettings, Timer};
+use super::{Change, Context, Core, Errand, NotAnswered, SlurmSettings, Timer, Whom};
 
 /// How long a launch may wait for the link before it is refused.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -57,6 +58,9 @@ pub struct Submission {
     under_way: bool,
     #[serde(skip)]
     searches: usize,
+    /// Who asked was told why it waits.
+    #[serde(skip)]
+    told_waiting: bool,
 }
 
 impl Submission {
@@ -79,6 +83,7 @@ impl Submission {
             deadline: Duration::ZERO,
             under_way: false,
             searches: 0,
+            told_waiting: false,
         }
     }
 
@@ -292,6 +297,15 @@ impl Core {
         if submission.stage == Stage::Submitting {
             submission.stage = Stage::Waiting;
             context.save(Change::SubmissionOver(swarm_id.clone()));
+        }
+        let up = matches!(self.link, Link::Up { .. });
+        // While the link is down, that is told already.
+        if let Some(asker) = submission.asker.as_ref().filter(|_| up && !submission.told_waiting) {
+            let whom = Whom::Client(asker.client);
+            let message = format!("the launch waits: {}", not.error);
+            submission.told_waiting = true;
+            let event = context.event(RouterWord::RouterTrouble { message });
+            context.tell(whom, event);
         }
         if context.at.now >= submission.deadline {
             let reason = format!("{}. Nothing was launched", not.error);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use codeswarm_protocol::event::{NodeState, RouterEvent, RouterWord, SwarmState};
 use codeswarm_protocol::frame::Downward;
+use codeswarm_protocol::record::Word;
 use codeswarm_protocol::{JobId, RejectionCode, SwarmId};
 use serde_json::json;
 
@@ -295,6 +296,28 @@ fn a_job_that_failed_before_a_worker_spoke_is_told_with_the_last_words_of_its_er
     let swarm = alone.swarm_of_job("27");
     assert_eq!(swarm.status, SwarmState::Failed);
     assert!(swarm.reason.unwrap().contains("there is no program /x"));
+}
+
+#[test]
+fn a_job_that_failed_is_told_with_what_its_workers_have_said_of_it() {
+    let mut alone = connected();
+    alone.launch_job("27");
+    for rank in 0..2 {
+        let at = place("27", rank);
+        alone.record(&at, 1, worker_start(), None);
+        let message = "no program /opt/codex".to_owned();
+        alone.record(&at, 1, Word::WorkerError { message }, None);
+        alone.exits(&at);
+    }
+    alone.answer(
+        Errand::Show(job("27"), alone.now),
+        shown("27", "FAILED", "NonZeroExitCode", 0),
+    );
+    let reason = alone.swarm_of_job("27").reason.unwrap();
+    assert!(
+        reason.starts_with("FAILED") && reason.contains("/opt/codex"),
+        "{reason}"
+    );
 }
 
 #[test]

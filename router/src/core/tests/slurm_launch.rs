@@ -239,6 +239,23 @@ fn p12_the_same_launch_again_while_it_is_on_its_way_is_one_launch_and_told_to_wh
 }
 
 #[test]
+fn who_waits_for_a_launch_hears_once_what_it_waits_for() {
+    let mut alone = connected();
+    let effects = alone.request(1, "r1", launch());
+    let (submit, ..) = alone.until_sbatch(&effects);
+    let effects = alone.answer(submit, no_answer(false));
+    assert!(
+        matches!(&told(&effects)[0].word, RouterWord::RouterTrouble { message } if message.contains("waits")),
+        "{effects:?}"
+    );
+    alone.now += Duration::from_secs(2);
+    let effects = alone.step(Input::Tick);
+    let (submit, ..) = alone.until_sbatch(&effects);
+    let effects = alone.answer(submit, no_answer(false));
+    assert!(told(&effects).is_empty(), "{effects:?}");
+}
+
+#[test]
 fn a_launch_that_will_not_wait_needs_idle_nodes() {
     let mut command = launch();
     command["immediate"] = json!(true);
