@@ -16,11 +16,15 @@ fn assert_nothing_launched(workspace: &SlurmWorkspace, router: &mut RouterProces
     let list = router.asked(json!({"command": "swarm_list"}), "swarm_list");
     assert_eq!(list["swarms"], json!({}), "{list}");
     // Whatever turns up with this launch file does nothing.
-    let files = std::fs::read_dir(workspace.path().join("shared/codeswarm/launch")).unwrap();
-    for file in files.flatten() {
-        let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
-        assert_eq!(spec["node_count"], 0, "{spec:#}");
-    }
+    wait_until("all launch files to be withdrawn", || {
+        let files = std::fs::read_dir(workspace.path().join("shared/codeswarm/launch")).unwrap();
+        let specs = files.flatten().map(|file| std::fs::read(file.path()).unwrap());
+        let mut specs = specs.map(|spec| serde_json::from_slice::<serde_json::Value>(&spec).unwrap());
+        match specs.find(|spec| spec["node_count"] != 0) {
+            None => Ok(()),
+            Some(valid) => Err(format!("{valid:#}")),
+        }
+    });
 }
 
 #[track_caller]

@@ -184,7 +184,7 @@ fn a_job_that_is_not_found_is_given_up_and_its_launch_withdrawn() {
     let (submit, ..) = alone.until_sbatch(&effects);
     alone.answer(submit, no_answer(true));
     let mut last = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         alone.now += Duration::from_secs(31);
         let find = errands(&alone.step(Input::Tick)).pop().unwrap();
         // squeue that fails says nothing.
@@ -196,12 +196,25 @@ fn a_job_that_is_not_found_is_given_up_and_its_launch_withdrawn() {
         assert_eq!(errands(&alone.step(Input::Tick)).pop().unwrap(), find);
         last = alone.answer(find, says(0, "", ""));
     }
-    assert_eq!(refused(&last).0, RejectionCode::LaunchFailed);
-    let Some(Downward::Launch { data, .. }) = down(&last).pop() else {
-        panic!("{last:?}")
+    // It is refused when no job that turns up later can run, whatever breaks meanwhile.
+    let withdrawal = |effects: &[Effect]| {
+        assert!(told(effects).is_empty(), "{effects:?}");
+        let Some(Downward::Launch { data, ticket, .. }) = down(effects).pop() else {
+            panic!("{effects:?}")
+        };
+        let withdrawn: serde_json::Value = serde_json::from_slice(&data).unwrap();
+        assert_eq!(withdrawn["node_count"], 0);
+        ticket
     };
-    let withdrawn: serde_json::Value = serde_json::from_slice(&data).unwrap();
-    assert_eq!(withdrawn["node_count"], 0);
+    withdrawal(&last);
+    alone.step(cut(false));
+    let ticket = withdrawal(&alone.connect());
+    let effects = alone.step(Input::Prepared { ticket, error: None });
+    assert_eq!(refused(&effects).0, RejectionCode::LaunchFailed);
+    assert!(
+        matches!(saved(&effects)[..], [Change::SubmissionOver(_)]),
+        "{effects:?}"
+    );
 }
 
 #[test]
