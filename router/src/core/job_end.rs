@@ -74,6 +74,13 @@ impl Core {
         context: &mut Context<'_>,
     ) {
         match read(outcome) {
+            Ok(Cancelled::Taken | Cancelled::Over) if self.has_no_workers(job_id) => {
+                if let Some(job) = self.live_job(job_id) {
+                    job.over
+                        .get_or_insert_with(|| "the job was cancelled after its workers had ended".to_owned());
+                }
+                self.conclude(job_id, context);
+            }
             Ok(Cancelled::Taken | Cancelled::Over) => self.show_job(job_id, context),
             Ok(Cancelled::NotRunning) => self.try_to_end_again(job_id, "the job cannot be changed now", context),
             Err(error) => self.try_to_end_again(job_id, &error, context),
@@ -92,13 +99,19 @@ impl Core {
             return true;
         }
         if swarm.status == SwarmState::Terminating {
-            // Its workers have archived; nothing of the job is to stay.
+            // Its workers have archived; nothing of the job is to stay, or to be run again. When that is sure, it has ended.
             self.cancel_job(&job_id, context);
-            return true;
+            return false;
         }
         self.show_job(&job_id, context);
         self.show_soon(&job_id, context);
         false
+    }
+
+    fn has_no_workers(&self, job_id: &JobId) -> bool {
+        let places = self.jobs.get(job_id).map(|swarm_id| self.places(swarm_id));
+        let mut nodes = places.iter().flatten().filter_map(|place| self.nodes.get(place));
+        nodes.all(super::Node::is_over)
     }
 
     fn try_to_end_again(&mut self, job_id: &JobId, error: &str, context: &mut Context<'_>) {

@@ -95,6 +95,6 @@ pub async fn run_on(login_node: &LoginNode, call: &Call, deadline: Duration) -> 
             stdout: Vec::new(),
             stderr: format!("{program}: command not found").into_bytes(),
         }),
-        Err(error) => Err(error),
+        Err(error) => Err(error.about(&call.program)),
     }
 }
