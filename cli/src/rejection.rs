@@ -25,11 +25,7 @@ pub fn refusal(event: &Event) -> Option<(RejectionCode, Failure)> {
         RejectionCode::Link => Exit::Unreachable,
         _ => Exit::Failed,
     };
-    let failure = Failure::new(
-        exit,
-        format!("the router refused the command: {reason}"),
-        advice(code),
-    );
+    let failure = Failure::new(exit, format!("the router refused the command: {reason}"), advice(code));
     Some((code, failure))
 }
 
