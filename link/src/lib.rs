@@ -23,13 +23,14 @@ mod liveness;
 mod login;
 mod login_node;
 mod platform;
+mod program;
 mod run;
 mod session;
 mod sockets;
 pub mod trouble;
 
 pub use call::{Answer, Call};
-pub use channel::RemoteFollower;
+pub use channel::{RemoteFollower, of_refusal};
 pub use codeswarm_follower::{Follower, WatchMode};
 pub use deploy::Binary;
 pub use deploy_here::deploy_here;

@@ -8,7 +8,7 @@ use std::process::Command;
 const LONGEST_FILE: usize = 600;
 
 /// Each room, and the rooms that it may depend on. The same table stands in ARCHITECTURE.md.
-const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ("protocol", &[]),
     ("configs", &["protocol"]),
     ("mailbox", &["protocol"]),
@@ -19,18 +19,22 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
     ("link", &["protocol", "follower"]),
     (
         "router",
-        &["protocol", "configs", "mailbox", "agents", "follower", "slurm"],
+        &["protocol", "configs", "mailbox", "agents", "follower", "slurm", "link"],
+    ),
+    (
+        "doctor",
+        &["protocol", "configs", "mailbox", "agents", "slurm", "link", "router"],
     ),
     (
         "cli",
         &[
-            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker",
+            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker", "doctor",
         ],
     ),
     (
         "tests",
         &[
-            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker", "cli",
+            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker", "doctor", "cli",
         ],
     ),
 ];
