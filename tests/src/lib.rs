@@ -8,6 +8,7 @@
 //! that end with the value or the pipe that they serve. What fails panics, with all that was seen until then in the message.
 
 pub mod app_server;
+pub mod checkup;
 pub mod cli;
 pub mod cluster;
 pub mod codex_swarm;
