@@ -181,12 +181,13 @@ impl<'a> Doctor<'a> {
         let Some((program, workspace)) = files else {
             return self.skip(&IN_SLURM, "the workspace or the program in it cannot be used");
         };
+        if self.status(Name::Partition) == Some(Status::Failure) {
+            return self.skip(&IN_SLURM, "its partition would not run it");
+        }
         self.begin(Name::BatchScript);
         let verdict = self.batch_script(&reached, &program).await;
-        self.end(Name::BatchScript, verdict);
-        let failed = |name| self.status(name) == Some(Status::Failure);
-        if failed(Name::BatchScript) || failed(Name::Partition) {
-            return self.skip(&IN_JOB, "Slurm would not start it");
+        if !self.passed(Name::BatchScript, verdict) {
+            return self.skip(&IN_JOB, "Slurm would not take it");
         }
         if !self.plan.job {
             return self.skip(&IN_JOB, "no job was asked for (--no-job)");

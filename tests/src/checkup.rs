@@ -1,5 +1,7 @@
 //! `codeswarm doctor --json`, run to its end, and what its checks said.
 
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -89,4 +91,32 @@ impl Checkup {
             self.says(name, &["only ", " free "]);
         }
     }
+}
+
+/// A `PATH` for a login node's sessions that has the usual programs and none of Slurm's: a new folder of links.
+pub fn path_without_slurm(folder: &Path) -> (String, String) {
+    const USUAL: [&str; 14] = [
+        "sh",
+        "uname",
+        "date",
+        "mkdir",
+        "mv",
+        "rm",
+        "wc",
+        "cat",
+        "chmod",
+        "find",
+        "cut",
+        "env",
+        "tail",
+        "sha256sum",
+    ];
+    std::fs::create_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    for name in USUAL {
+        let mut programs = ["/usr/bin", "/bin"].map(|of| PathBuf::from(of).join(name)).into_iter();
+        let program = programs.find(|program| program.exists());
+        let program = program.unwrap_or_else(|| panic!("there is no program {name}"));
+        symlink(program, folder.join(name)).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    }
+    ("PATH".to_owned(), folder.display().to_string())
 }

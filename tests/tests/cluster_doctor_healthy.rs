@@ -1,12 +1,15 @@
 //! `codeswarm doctor` where all is well on the real cluster, or would be if the queue were not full: with the agents, beside
-//! a router, on the login node itself, and interrupted.
+//! a router, on the login node itself, and interrupted. And that a launch says what it says.
 
-use codeswarm_tests::checkup::Checkup;
+use std::os::unix::fs::PermissionsExt;
+
+use codeswarm_tests::checkup::{Checkup, path_without_slurm};
 use codeswarm_tests::cli::{cli, run};
 use codeswarm_tests::cluster::{NODES, TestCluster};
 use codeswarm_tests::model_server::ModelServer;
 use codeswarm_tests::requires;
 use codeswarm_tests::slurm_workspace::SlurmWorkspace;
+use codeswarm_tests::ssh_trouble::SshTrouble;
 use codeswarm_tests::workspace::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -160,4 +163,57 @@ fn an_interrupted_doctor_takes_its_job_with_it() {
     assert_eq!(output.code(), 130, "{output:#?}");
     assert_eq!(workspace.jobs(), [job.as_str()], "{output:#?}");
     workspace.login.wait_until_quiet();
+}
+
+/// Each of these fails a launch too, and what is advised is word for word in what the launch says.
+#[test]
+fn a_launch_that_fails_says_the_same() {
+    let Some(cluster) = requires::cluster() else { return };
+    let installed = || {
+        sound(SlurmWorkspace::echo(&cluster))
+            .configured(|config| config["cluster"]["remote_binary"] = json!(requires::codeswarm()))
+    };
+    let same = |workspace: &SlurmWorkspace, check: &str| {
+        let checkup = Checkup::of(workspace, &["--no-job"]);
+        let advice = checkup.check(check)["advice"].as_str().unwrap().to_owned();
+        assert!(!advice.is_empty(), "{checkup:#?}");
+        let launch = cli(workspace, &["launch", "--nodes", "1"]);
+        assert_ne!(launch.code(), 0, "{launch:#?}");
+        // What is tried again is told so by both.
+        let told = launch.stderr.replace('\n', " ");
+        assert!(told.contains(&advice), "{check}: {advice}\n{launch:#?}");
+        cli(workspace, &["shutdown"]).success();
+    };
+
+    let unknown = installed().configured(|config| config["cluster"]["slurm"]["partition"] = json!("nowhere"));
+    same(&unknown, "partition");
+    drop(unknown);
+
+    let no_such = installed().configured(|config| config["cluster"]["slurm"]["gres"] = json!("gpu:1"));
+    same(&no_such, "batch_script");
+    drop(no_such);
+
+    let refused = installed();
+    let ssh_config = SshTrouble::PermissionDenied.ssh_config(&refused.login);
+    same(
+        &refused.configured(|config| config["ssh"]["config_file"] = json!(ssh_config)),
+        "ssh",
+    );
+
+    let others = installed();
+    let root = others.path().join("shared/codeswarm");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o777)).unwrap();
+    same(&others, "workspace");
+    drop(others);
+
+    let missing = installed().configured(|config| config["cluster"]["remote_binary"] = json!("/no/such/codeswarm"));
+    same(&missing, "program");
+    drop(missing);
+
+    let mut lean = installed();
+    let mut options = SlurmWorkspace::login_options(&lean.fakes);
+    options.environment.push(path_without_slurm(&lean.path().join("lean")));
+    lean.login.start_again_with(&options);
+    same(&lean, "slurm_commands");
 }

@@ -118,21 +118,25 @@ pub struct CommandSeen {
 
 /// Slurm's commands.
 pub fn commands(seen: &[CommandSeen]) -> Verdict {
-    let missing: Vec<Verdict> = seen
+    let mut missing = seen
         .iter()
         .filter(|command| command.path.is_none())
-        .map(|command| {
-            let answer = Answer {
-                exit_code: Some(127),
-                stderr: format!("{}: command not found", command.name).into_bytes(),
-                ..Answer::default()
-            };
-            slurm_error(&SlurmError::read(command.name, &answer))
-        })
-        .collect();
-    if let Some(first) = missing.first() {
-        let seen: Vec<&str> = missing.iter().map(|one| one.seen.as_str()).collect();
-        return Verdict::failure(seen.join("; "), &first.advice);
+        .map(|command| command.name);
+    if let Some(first) = missing.next() {
+        let answer = Answer {
+            exit_code: Some(127),
+            stderr: format!("{first}: command not found").into_bytes(),
+            ..Answer::default()
+        };
+        let verdict = slurm_error(&SlurmError::read(first, &answer));
+        let others: Vec<&str> = missing.collect();
+        return match others.as_slice() {
+            [] => verdict,
+            others => Verdict {
+                seen: format!("{}; nor can {}", verdict.seen, others.join(", ")),
+                ..verdict
+            },
+        };
     }
     let versions: Vec<Option<Version>> = seen.iter().map(|command| Version::parse(&command.version)).collect();
     let silent = seen.iter().zip(&versions).find(|(_, version)| version.is_none());

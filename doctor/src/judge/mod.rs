@@ -12,7 +12,19 @@ use crate::check::Verdict;
 
 /// What keeps us from the login node, as a link tells it.
 pub fn trouble(trouble: &Trouble) -> Verdict {
-    Verdict::failure(&trouble.what, &trouble.advice).passing(!trouble.kind.is_lasting())
+    Verdict::failure(&trouble.what, once(&trouble.advice)).passing(!trouble.kind.is_lasting())
+}
+
+/// A link tries again by itself; the doctor does not.
+fn once(advice: &str) -> &str {
+    let advice = advice.strip_prefix("it is tried again; ").unwrap_or(advice);
+    let advice = advice.strip_suffix("; it is tried again").unwrap_or(advice);
+    let advice = advice.strip_suffix(" It is tried again").unwrap_or(advice);
+    if advice == "it is tried again" {
+        "try again"
+    } else {
+        advice
+    }
 }
 
 /// What Slurm's commands say when they fail, as a launch tells it.
@@ -64,6 +76,18 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_promised_that_only_a_link_does() {
+        for (told, left) in [
+            ("it is tried again; is the network up?", "is the network up?"),
+            ("mend what it names; it is tried again", "mend what it names"),
+            ("is the VPN up? It is tried again", "is the VPN up?"),
+            ("it is tried again", "try again"),
+        ] {
+            assert_eq!(once(told), left);
+        }
+    }
 
     #[test]
     fn quantities_are_short() {

@@ -69,13 +69,16 @@ fn unknown(name: Option<&str>, partitions: &Partitions) -> Verdict {
 
 fn findings(partition: &Partition, slurm: &SlurmSection, nodes: u32) -> Vec<Verdict> {
     let counts = partition.nodes;
+    let longest = match time_limit::seconds(&partition.time_limit) {
+        Some(_) => format!("jobs of at most {}", partition.time_limit),
+        None => "jobs of any length".to_owned(),
+    };
     let mut findings = vec![Verdict::ok(format!(
-        "{}: {}, {} of {} nodes idle, jobs of at most {}{}",
+        "{}: {}, {} of {} nodes idle, {longest}{}",
         partition.name,
         partition.availability,
         counts.idle,
         counts.total,
-        partition.time_limit,
         kinds(partition)
     ))];
     if !partition.is_up() {
