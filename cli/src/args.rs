@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use codeswarm_protocol::launch::AgentKind;
 use codeswarm_protocol::turn::Decision;
-use codeswarm_protocol::{InjectionId, NodeId, NodeSelector, SwarmId};
+use codeswarm_protocol::{InjectionId, JobId, NodeId, NodeSelector, SwarmId};
 
 use crate::follow::positions::SinceArgument;
 
 mod examples;
 use examples::{
-    APPROVE, ATTACH, COMPLETIONS, DOCTOR, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, PING, PROBE, ROUTER, RUN,
+    ADOPT, APPROVE, ATTACH, COMPLETIONS, DOCTOR, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, PING, PROBE, ROUTER, RUN,
     SHUTDOWN, STATUS, TERMINATE, WORKER, overview,
 };
 
@@ -59,6 +59,10 @@ impl Options {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process has one command line; its size does not matter"
+)]
 pub enum Command {
     /// One that talks to a router.
     #[command(flatten)]
@@ -92,6 +96,9 @@ pub enum Client {
     /// Launch a swarm that stays, and print its id
     #[command(after_help = LAUNCH)]
     Launch(Launch),
+    /// Take a Slurm job that another router launched for a swarm, and print its id
+    #[command(after_help = ADOPT)]
+    Adopt(Adopt),
     /// Show the swarms that the router knows
     #[command(visible_alias = "ls", after_help = LIST)]
     List(Common),
@@ -127,6 +134,7 @@ impl Client {
         match self {
             Self::Run(args) => &args.options,
             Self::Launch(args) => &args.options,
+            Self::Adopt(args) => &args.options,
             Self::List(args) | Self::Ping(args) | Self::Shutdown(args) => &args.options,
             Self::Status(args) => &args.options,
             Self::Inject(args) => &args.options,
@@ -186,9 +194,60 @@ pub struct LaunchArgs {
     /// Refuse instead of waiting in the queue: there must be that many idle nodes now
     #[arg(long)]
     pub immediate: bool,
+    /// What is asked of Slurm, where it differs from the configuration.
+    #[command(flatten)]
+    pub slurm: SlurmArgs,
     /// A setting for the provider that differs from the configuration; may be given several times
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
     pub params: Vec<(String, serde_json::Value)>,
+}
+
+/// What is asked of Slurm for one launch; each is also a key of `cluster.slurm`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Slurm")]
+pub struct SlurmArgs {
+    /// How many agents share a node, each with its own worker
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub agents_per_node: Option<u32>,
+    /// The partition
+    #[arg(long, value_name = "NAME")]
+    pub partition: Option<String>,
+    /// The account that is charged
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// The quality of service
+    #[arg(long, value_name = "NAME")]
+    pub qos: Option<String>,
+    /// The longest the swarm may run, as sbatch --time takes it
+    #[arg(long, value_name = "TIME")]
+    pub time_limit: Option<String>,
+    /// Features that the nodes must have
+    #[arg(long, value_name = "FEATURES")]
+    pub constraint: Option<String>,
+    /// Generic resources of each node, such as gpu:1
+    #[arg(long, value_name = "LIST")]
+    pub gres: Option<String>,
+}
+
+impl SlurmArgs {
+    /// As settings for the provider.
+    pub fn params(self) -> impl Iterator<Item = (String, serde_json::Value)> {
+        let words = [
+            ("partition", self.partition),
+            ("account", self.account),
+            ("qos", self.qos),
+            ("time_limit", self.time_limit),
+            ("constraint", self.constraint),
+            ("gres", self.gres),
+        ];
+        let words = words
+            .into_iter()
+            .filter_map(|(key, word)| Some((key.to_owned(), word?.into())));
+        let agents = self
+            .agents_per_node
+            .map(|agents| ("agents_per_node".to_owned(), agents.into()));
+        words.chain(agents)
+    }
 }
 
 /// An agent, by its word in a configuration.
@@ -236,6 +295,17 @@ pub struct Launch {
     /// Come back only when all nodes are up
     #[arg(long)]
     pub wait: bool,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `adopt`.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// The job, as Slurm numbers it
+    #[arg(value_name = "JOB")]
+    pub job_id: JobId,
     /// The common options.
     #[command(flatten)]
     pub options: Options,

@@ -1,5 +1,6 @@
 //! Each client command: what it asks of the router, and what it shows.
 
+mod adopt;
 mod attach;
 mod control;
 pub mod doctor;
@@ -37,6 +38,7 @@ pub async fn run(command: Client, options: Options) -> Result<Exit, Failure> {
             let prompt = prompt::given(&args.prompt)?;
             launch::launch(session(args.options)?, args.launch, prompt, args.wait).await
         }
+        Client::Adopt(args) => adopt::adopt(session(args.options)?, args.job_id).await,
         Client::List(args) => look::list(session(args.options)?).await,
         Client::Status(args) => look::status(session(args.options)?, args.swarm_id).await,
         Client::Inject(args) => {

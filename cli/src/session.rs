@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use codeswarm_protocol::command::Command;
+use codeswarm_protocol::event::RouterWord;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::args::Options;
 use crate::configuration::{self, SwarmSettings};
 use crate::connection::Connection;
 use crate::connection::background::RouterAddress;
-use crate::event::Event;
+use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Follow, Reaction};
 use crate::rejection::refusal;
+use crate::render::words;
 use crate::request::{RandomNames, Request};
 use crate::screen::Screen;
 use crate::signals::Signals;
@@ -97,6 +99,7 @@ impl Session {
         mut answer: impl FnMut(&Event) -> Answer,
     ) -> Result<Vec<Event>, Failure> {
         let mut fruitless = 0;
+        let mut noted = String::new();
         let mut tick = ticks();
         loop {
             let mut answers = Vec::new();
@@ -127,6 +130,9 @@ impl Session {
                     return Err(failure);
                 }
                 let said = answer(&event);
+                if said != Answer::LastUnprinted && said != Answer::Last {
+                    self.note_why_it_takes_long(&event, &mut noted);
+                }
                 if said != Answer::None {
                     answers.push(event);
                 }
@@ -143,6 +149,20 @@ impl Session {
                 }
             }
             fruitless = self.pause(fruitless).await?;
+        }
+    }
+
+    /// While something is waited for: that the link is down, and why a job waits. Each is said once.
+    fn note_why_it_takes_long(&mut self, event: &Event, noted: &mut String) {
+        let Said::Router(word @ (RouterWord::Link { .. } | RouterWord::SwarmStatus { .. })) = event.said() else {
+            return;
+        };
+        let Some(note) = words::note(&word, event.head.swarm_id.as_ref()) else {
+            return;
+        };
+        if *noted != note {
+            self.screen.note(&note);
+            *noted = note;
         }
     }
 

@@ -87,6 +87,7 @@ pub fn swarm(colours: Colours, view: &SwarmView<'_>) -> String {
         "TOKENS",
         "LAST EVENT",
         "AT",
+        "HEARTBEAT",
         "INJECTION",
         "TROUBLE",
     ];
@@ -104,6 +105,11 @@ pub fn swarm(colours: Colours, view: &SwarmView<'_>) -> String {
             optional(&node.last_event, 30),
             (
                 node.last_event_at
+                    .map_or_else(|| "-".to_owned(), |at| moment(&at.to_string())),
+                None,
+            ),
+            (
+                node.heartbeat_at
                     .map_or_else(|| "-".to_owned(), |at| moment(&at.to_string())),
                 None,
             ),
@@ -238,7 +244,7 @@ mod tests {
         let nodes: Vec<NodeStatus> = serde_json::from_value(json!([
             {"node_id": 0, "state": "busy", "host": "c1", "agent": "codex", "epoch": 1, "injection_id": "i7",
              "open_injections": 2, "turns": 3, "tokens": 12345, "seq": 9, "last_event": "assistant_delta",
-             "last_event_at": "2026-03-01T12:00:00.123Z"},
+             "last_event_at": "2026-03-01T12:00:00.123Z", "heartbeat_at": "2026-03-01T12:00:09.123Z"},
             {"node_id": 1, "state": "lost", "epoch": 0, "open_injections": 0, "turns": 0, "tokens": 0, "seq": 0,
              "error": "no word\nfor 90 s"}
         ]))
@@ -248,15 +254,16 @@ mod tests {
             job_id: Some("7"),
             status: SwarmState::Running,
             provider_state: Some("RUNNING"),
-            reason: None,
+            reason: Some("the job was requeued"),
             node_count: 2,
             nodes: &nodes,
         };
         insta::assert_snapshot!(swarm(Colours::OFF, &view), @r"
         swarm s1: running, RUNNING, 2 nodes, job 7, 12345 tokens
-        NODE  STATE  HOST  AGENT  TURNS  OPEN  TOKENS  LAST EVENT       AT                    INJECTION  TROUBLE
-           0  busy   c1    codex      3     2   12345  assistant_delta  2026-03-01 12:00:00Z  i7
-           1  lost   -     -          0     0       0  -                -                     -          no word for 90 s
+        the job was requeued
+        NODE  STATE  HOST  AGENT  TURNS  OPEN  TOKENS  LAST EVENT       AT                    HEARTBEAT             INJECTION  TROUBLE
+           0  busy   c1    codex      3     2   12345  assistant_delta  2026-03-01 12:00:00Z  2026-03-01 12:00:09Z  i7
+           1  lost   -     -          0     0       0  -                -                     -                     -          no word for 90 s
         ");
         assert!(swarm(Colours::ON, &view).contains("\x1b[31mlost\x1b[0m"));
     }

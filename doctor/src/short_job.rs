@@ -316,7 +316,7 @@ fn ended(job: &Job, errors: &str) -> Verdict {
     };
     let ours = |line: &&str| line.contains("codeswarm") && !line.contains(" starts on ");
     let lines: Vec<&str> = errors.lines().collect();
-    let telling = lines.iter().copied().filter(ours).next_back().or(lines.last().copied());
+    let telling = lines.iter().copied().rfind(ours).or(lines.last().copied());
     let said = telling.map_or(String::new(), |line| format!("; it said: {}", line.trim()));
     let advice = if advice.is_empty() {
         "is the workspace mounted on the compute nodes under the same path? Try `srun ls` of cluster.workspace_root"

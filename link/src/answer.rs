@@ -19,9 +19,13 @@ pub(crate) enum Meaning {
 }
 
 /// What the end of a channel means: the exit status of ssh (`None` for 255, which is its own) and what came on standard error.
-pub(crate) fn meaning_of(alias: &str, code: Option<i32>, stderr: &[u8]) -> Meaning {
+pub(crate) fn meaning_of(alias: &str, program: &str, code: Option<i32>, stderr: &[u8]) -> Meaning {
     match code {
         Some(127) => return Meaning::NotFound,
+        // csh has no status of its own for it.
+        Some(1) if stderr.trim_ascii() == format!("{program}: Command not found.").as_bytes() => {
+            return Meaning::NotFound;
+        }
         Some(code) => return Meaning::Ended(code),
         None => {}
     }
@@ -48,10 +52,13 @@ mod tests {
 
     #[test]
     fn an_exit_status_is_an_answer_and_127_is_no_program() {
-        assert_eq!(meaning_of("hpc", Some(0), b""), Meaning::Ended(0));
-        assert_eq!(meaning_of("hpc", Some(1), b"Connection closed"), Meaning::Ended(1));
+        assert_eq!(meaning_of("hpc", "sbatch", Some(0), b""), Meaning::Ended(0));
         assert_eq!(
-            meaning_of("hpc", Some(127), b"sh: sbatch: not found"),
+            meaning_of("hpc", "sbatch", Some(1), b"Connection closed"),
+            Meaning::Ended(1)
+        );
+        assert_eq!(
+            meaning_of("hpc", "sbatch", Some(127), b"sh: sbatch: not found"),
             Meaning::NotFound
         );
     }
@@ -60,11 +67,11 @@ mod tests {
     fn what_certainly_did_not_run_is_told_apart_from_what_may_have() {
         let gone = b"Control socket connect(/s/m): Connection refused\nssh: Could not resolve hostname none: Name or service not known\n";
         let full = b"mux_client_request_session: session request failed: Session open refused by peer\r\nssh: Could not resolve hostname none: Name or service not known\n";
-        let Meaning::NotStarted(trouble) = meaning_of("hpc", None, gone) else {
+        let Meaning::NotStarted(trouble) = meaning_of("hpc", "sbatch", None, gone) else {
             panic!("it did not run")
         };
         assert_eq!(trouble.kind, TroubleKind::Closed);
-        let Meaning::NotStarted(trouble) = meaning_of("hpc", None, full) else {
+        let Meaning::NotStarted(trouble) = meaning_of("hpc", "sbatch", None, full) else {
             panic!("it did not run")
         };
         assert_eq!(trouble.kind, TroubleKind::Busy);
@@ -75,7 +82,7 @@ mod tests {
             b"ssh: Could not resolve hostname none: said by the program\nand then it died\n",
         ] {
             assert!(
-                matches!(meaning_of("hpc", None, words), Meaning::Unknown(_)),
+                matches!(meaning_of("hpc", "sbatch", None, words), Meaning::Unknown(_)),
                 "{words:?}"
             );
         }

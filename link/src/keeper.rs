@@ -182,7 +182,8 @@ impl Keeper {
             sleep(least.min(wait)).await;
             tokio::select! {
                 () = sleep(wait.saturating_sub(least)) => {}
-                () = self.asked.notified() => {}
+                // Whoever asks hears how it goes now, also if that is as before.
+                () = self.asked.notified() => self.told = None,
             }
         }
     }
@@ -192,7 +193,7 @@ impl Keeper {
         if trouble.kind != TroubleKind::FollowerEnded {
             self.close(trouble.clone()).await;
         }
-        if self.told.as_ref() != Some(trouble) {
+        if !self.told.as_ref().is_some_and(|told| told.is_like(trouble)) {
             self.told = Some(trouble.clone());
             self.events.send(LinkEvent::Down(trouble.clone())).await?;
         }

@@ -24,6 +24,7 @@ mod login;
 mod login_node;
 mod platform;
 mod program;
+mod quoting;
 mod run;
 mod session;
 mod sockets;

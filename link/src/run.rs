@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::answer::{MAX_OUTPUT, Meaning, meaning_of};
 use crate::call::{Answer, Call};
+use crate::quoting::for_any_shell;
 use crate::session::{Session, system};
 use crate::trouble::{Trouble, TroubleKind};
 
@@ -76,9 +77,10 @@ impl Session {
                 crate::trouble::Moment::Channel,
             )));
         }
-        let mut command = self.shared.ssh.clone().arc_command(call.program.clone());
+        let (program, arguments) = for_any_shell(call);
+        let mut command = self.shared.ssh.clone().arc_command(program);
         command
-            .args(&call.arguments)
+            .args(arguments.as_ref())
             .stdin(openssh::Stdio::piped())
             .stdout(openssh::Stdio::piped())
             .stderr(openssh::Stdio::piped());
@@ -100,7 +102,7 @@ impl Session {
             Ok(Err(stop)) => return Err(stop.into_error(call)),
             Err(_) => return Err(out_of_time(call, deadline)),
         };
-        match meaning_of(self.alias(), code, &stderr) {
+        match meaning_of(self.alias(), &call.program, code, &stderr) {
             Meaning::Ended(exit_code) => Ok(Answer {
                 exit_code,
                 stdout,
@@ -244,4 +246,48 @@ fn busy(alias: &str, deadline: Duration) -> Trouble {
         format!("commands that were begun before on {alias} have not ended in {deadline:?}"),
         "it is tried again; is the login node slow?",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn call(program: &str, arguments: &[&str]) -> Call {
+        Call {
+            program: program.into(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            stdin: b"input".to_vec(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_on_this_machine() {
+        let answer = run_here(&call("sh", &["-c", "cat; echo $1 >&2; exit 3", "sh", "$(x)"]), SOON).await;
+        let expected = Answer {
+            exit_code: 3,
+            stdout: b"input".to_vec(),
+            stderr: b"$(x)\n".to_vec(),
+        };
+        assert_eq!(answer, Ok(expected));
+        let killed = run_here(&call("sh", &["-c", "kill -9 $$"]), SOON).await.unwrap();
+        assert_eq!(killed.exit_code, 137);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_on_this_machine() {
+        let error = run_here(&call("sbatsch", &[]), SOON).await.unwrap_err();
+        assert!(matches!(error, RunError::NotFound { .. }), "{error}");
+        let error = run_here(&call("sleep", &["60"]), Duration::from_millis(50))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, RunError::MayHaveRun { .. }), "{error}");
+        let error = run_here(&call("sh", &["-c", "yes | head -c 5000000"]), SOON)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, RunError::TooMuchOutput { .. }), "{error}");
+        let error = run_here(&call("echo", &["a\0b"]), SOON).await.unwrap_err();
+        assert!(matches!(error, RunError::NotConnected { .. }), "{error}");
+    }
 }

@@ -31,6 +31,20 @@ impl fmt::Display for Trouble {
 }
 
 impl Trouble {
+    /// Whether telling `other` after this one would tell nothing new. One network's failure has many wordings.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let is_told_by_its_kind = matches!(
+            self.kind,
+            TroubleKind::TimedOut
+                | TroubleKind::Refused
+                | TroubleKind::Unreachable
+                | TroubleKind::Closed
+                | TroubleKind::Busy
+                | TroubleKind::Silent
+        );
+        self.kind == other.kind && (is_told_by_its_kind || self.what == other.what)
+    }
+
     pub(crate) fn new(kind: TroubleKind, what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self {
             kind,

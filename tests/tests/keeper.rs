@@ -1,5 +1,6 @@
 //! A worker under its keeper, as `srun` starts them: what dies is started again, and what cannot go on says so.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use codeswarm_tests::json_process::JsonProcess;
@@ -14,6 +15,18 @@ fn exit_code(keeper: &mut JsonProcess, workspace: &Workspace) -> Option<i32> {
     assert_eq!(keeper.lines(), Vec::<Value>::new(), "a keeper prints nothing");
     workspace.wait_until_quiet();
     status.code()
+}
+
+/// Its log has this word; the last of it may come after its end.
+fn assert_logged(process: &JsonProcess, word: &str) {
+    wait_until("a word in the log", || {
+        let stderr = process.stderr();
+        if stderr.contains(word) {
+            Ok(())
+        } else {
+            Err(format!("{word:?} is not in {stderr}"))
+        }
+    });
 }
 
 fn message_of(records: &[Value], kind: &str) -> String {
@@ -44,11 +57,7 @@ fn p2_p6_a_worker_killed_in_mid_turn_is_started_again_and_no_prompt_runs_twice()
     assert_eq!(records.last().unwrap()["reason"], "sigterm");
     let starts = records.iter().filter(|record| record["type"] == "turn_started");
     assert_eq!(starts.count(), 2, "{records:#?}");
-    assert!(
-        keeper.stderr().contains("the worker died (signal: 9"),
-        "{}",
-        keeper.stderr()
-    );
+    assert_logged(&keeper, "the worker died (signal: 9");
 }
 
 #[test]
@@ -121,13 +130,28 @@ fn p7_a_worker_that_is_killed_over_its_end_is_accounted_for() {
     assert!(message_of(&records, "worker_error").contains("the job ends"));
 }
 
+/// An agent that never says a word, and outlives a worker that is killed.
+fn silent_agent(workspace: &Workspace) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let program = workspace.path().join("codex");
+    std::fs::write(&program, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
 #[test]
 fn p7_a_job_that_ends_while_its_worker_waits_to_be_started_again_is_accounted_for() {
     let workspace = Workspace::echo();
     let kept = KeptWorker::new(&workspace);
+    let agent = json!({"kind": "codex", "command": [silent_agent(&workspace)]});
+    kept.launch(json!({"version": version(&workspace), "node_count": 1, "agent": agent}));
     let mut keeper = kept.start(true);
     for epoch in 1..=3 {
-        kept.wait_for("agent_ready", epoch);
+        kept.wait_for("worker_start", epoch);
+        wait_until("an agent", || match workspace.processes_named("sleep 600") {
+            agents if agents.len() == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
         kept.kill_worker();
     }
     wait_until("the third death", || {
@@ -168,7 +192,7 @@ fn a_worker_without_its_keeper_does_not_begin() {
     let kept = KeptWorker::new(&workspace).with(&["--kept-by", "1"]);
     let mut worker = kept.start(false);
     assert_eq!(worker.wait_exit().code(), Some(75), "{}", worker.stderr());
-    assert!(worker.stderr().contains("is gone"), "{}", worker.stderr());
+    assert_logged(&worker, "is gone");
     assert_eq!(kept.records(), Vec::<Value>::new());
 }
 
@@ -190,7 +214,7 @@ fn assert_refused(kept: &KeptWorker<'_>, workspace: &Workspace, words: &[&str]) 
     for word in words {
         assert!(said.contains(word), "{word:?} is not in {records:#?}");
     }
-    assert!(keeper.stderr().contains(words[0]), "{}", keeper.stderr());
+    assert_logged(&keeper, words[0]);
     records
 }
 
@@ -214,6 +238,20 @@ fn a_launch_file_that_is_missing_is_told_in_the_outbox() {
 }
 
 #[test]
+fn a_requeued_job_that_is_refused_says_so_behind_what_its_first_life_said() {
+    let workspace = Workspace::echo();
+    let kept = KeptWorker::new(&workspace);
+    let mut keeper = kept.start(true);
+    kept.wait_for("agent_ready", 1);
+    keeper.signal(Signal::TERM);
+    assert_eq!(exit_code(&mut keeper, &workspace), Some(0), "{}", keeper.stderr());
+    kept.launch(json!({"version": "9.9.9", "node_count": 1, "agent": {"kind": "echo"}}));
+    let records = assert_refused(&kept, &workspace, &["9.9.9"]);
+    let last = records.last().unwrap();
+    assert_eq!((&last["epoch"], &last["reason"]), (&json!(2), &json!("worker_refused")));
+}
+
+#[test]
 fn an_agent_that_is_not_there_is_told_once_in_the_outbox() {
     let workspace = Workspace::echo();
     let kept = KeptWorker::new(&workspace);
@@ -230,7 +268,7 @@ fn a_launch_that_was_withdrawn_leaves_no_trace() {
     kept.launch(json!({"version": version(&workspace), "node_count": 0, "agent": {"kind": "echo"}}));
     let mut keeper = kept.start(true);
     assert_eq!(exit_code(&mut keeper, &workspace), Some(69), "{}", keeper.stderr());
-    assert!(keeper.stderr().contains("was withdrawn"), "{}", keeper.stderr());
+    assert_logged(&keeper, "was withdrawn");
     assert!(!kept.root().join("mailbox").exists());
     assert!(!kept.root().join("runs").exists());
 }

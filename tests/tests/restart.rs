@@ -280,7 +280,7 @@ fn a_worker_killed_in_mid_turn_is_started_again_and_the_turn_has_failed() {
     let waiting = router.inject(&swarm, 0, "waits");
     router.event_of(&waiting, "inject_received");
     router.event_of(&running, "assistant_delta");
-    let worker = workspace.processes_named("worker").pop().unwrap();
+    let worker = workspace.processes_named(" worker ").pop().unwrap();
     workspace.signal(&worker, Signal::KILL);
     let end = router.event_of(&running, "turn_complete");
     assert_eq!(
@@ -321,7 +321,7 @@ fn router_and_worker_killed_together_come_back_together() {
     router.event_of(&running, "assistant_delta");
     let copy = router.lines();
     router.kill();
-    for worker in workspace.processes_named("worker") {
+    for worker in workspace.processes_named(" worker ") {
         workspace.signal(&worker, Signal::KILL);
     }
     workspace.wait_until_quiet();

@@ -28,13 +28,14 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     (
         "cli",
         &[
-            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker", "doctor",
+            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "link", "router", "worker", "doctor",
         ],
     ),
     (
         "tests",
         &[
-            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "router", "worker", "doctor", "cli",
+            "protocol", "configs", "mailbox", "agents", "follower", "slurm", "link", "router", "worker", "doctor",
+            "cli",
         ],
     ),
 ];

@@ -41,7 +41,7 @@ fn the_end_of_stdin_ends_the_router_and_nothing_else() {
     let workspace = Workspace::echo();
     let mut router = RouterProcess::daemon(&workspace);
     let swarm = router.launch_ready(2);
-    let workers = workspace.processes_named("worker");
+    let workers = workspace.processes_named(" worker ");
     assert_eq!(workers.len(), 2, "{workers:?}");
     let running = router.inject(&swarm, 0, "[[echo deltas=5]] [[hang]]");
     router.event_of(&running, "assistant_delta");
@@ -67,7 +67,7 @@ fn the_end_of_stdin_ends_the_router_and_nothing_else() {
     assert_eq!(status["nodes"][0]["injection_id"], running.as_str());
     assert_eq!(status["nodes"][0]["open_injections"], 2);
     assert_eq!(next.turn(&swarm, 1, "still there?")["status"], "completed");
-    assert_eq!(workspace.processes_named("worker"), workers);
+    assert_eq!(workspace.processes_named(" worker "), workers);
     next.terminate(&swarm);
     next.leave();
     workspace.wait_until_quiet();
@@ -274,5 +274,5 @@ fn a_swarm_is_named_to_whoever_comes_later() {
     let answer = router.asked(json!({"command": "shutdown"}), "shutting_down");
     assert!(answer["request_id"].is_string());
     assert!(router.wait_exit().success());
-    assert_eq!(workspace.processes_named("worker").len(), 1);
+    assert_eq!(workspace.processes_named(" worker ").len(), 1);
 }

@@ -204,7 +204,7 @@ fn a_swarm_that_was_not_asked_to_end_has_failed() {
     let workspace = Workspace::echo();
     let mut router = RouterProcess::daemon(&workspace);
     router.launch_ready(2);
-    for worker in workspace.processes_named("worker") {
+    for worker in workspace.processes_named(" worker ") {
         workspace.signal(&worker, Signal::TERM);
     }
     let end = router.wait_for("the end", |event| event["type"] == "swarm_terminated");

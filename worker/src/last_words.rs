@@ -13,6 +13,9 @@ use tokio::task::JoinHandle;
 const LINES: usize = 5;
 const CHARACTERS: usize = 2000;
 
+/// What marks an error in a worker's log.
+const ERROR: &str = " ERROR ";
+
 /// How long the rest is waited for once the worker has ended; somebody else may hold its pipe.
 const REST: Duration = Duration::from_millis(500);
 
@@ -72,9 +75,22 @@ fn last_lines(text: &str) -> String {
         .take(LINES)
         .collect();
     lines.reverse();
-    let joined = lines.join(" | ");
+    // What a worker's log says at its last error matters most; its notes before that only explain themselves.
+    let error = lines.iter().rposition(|line| line.contains(ERROR)).unwrap_or(0);
+    let joined = lines[error..]
+        .iter()
+        .map(|line| without_prefix(line))
+        .collect::<Vec<_>>()
+        .join(" | ");
     let skipped = joined.chars().count().saturating_sub(CHARACTERS);
     joined.chars().skip(skipped).collect()
+}
+
+/// An error's line of a worker's log without time, level and module.
+fn without_prefix(line: &str) -> &str {
+    line.split_once(ERROR)
+        .and_then(|(_, rest)| rest.split_once(": "))
+        .map_or(line, |(_, text)| text)
 }
 
 #[cfg(test)]
@@ -84,6 +100,8 @@ mod tests {
     #[test]
     fn the_last_lines_are_one_and_bounded() {
         assert_eq!(last_lines("a\n\nb\n c \nd\ne\nf\n"), "b | c | d | e | f");
+        let log = "T  WARN a::b: slow\nT ERROR a::b: it: broke\nand so on\n";
+        assert_eq!(last_lines(log), "it: broke | and so on");
         let long = last_lines(&format!("{}µ", "x".repeat(10_000)));
         assert_eq!(long.chars().count(), CHARACTERS);
         assert!(long.ends_with('µ'));

@@ -38,7 +38,13 @@ pub fn read_within(
         path: path.clone(),
         why,
     };
-    let text = read_when_there(&path, patience).map_err(|error| wrong(error.to_string()))?;
+    let text = read_when_there(&path, patience).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => wrong(
+            "it is not there, though it is written before any worker is started; was another root named, or the file removed?"
+                .to_owned(),
+        ),
+        _ => wrong(error.to_string()),
+    })?;
     let spec = parse(&text).map_err(wrong)?;
     if spec.node_count == 0 {
         return Err(WorkerError::Withdrawn(path));
@@ -49,10 +55,13 @@ pub fn read_within(
 
 fn read_when_there(path: &Path, patience: Duration) -> std::io::Result<Vec<u8>> {
     let since = Instant::now();
+    let mut told = false;
     loop {
         let size = match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && since.elapsed() < patience => {
-                tracing::warn!(path = %path.display(), "the launch file is not there yet");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(path = %path.display(), "the launch file is not there yet; it is waited for");
+                }
                 std::thread::sleep(Duration::from_secs(1));
                 continue;
             }

@@ -30,9 +30,17 @@ pub const LAUNCH: &str = "\
 Examples:
   swarm=$(codeswarm launch --nodes 4 --config configs/hpcfund.json)
   codeswarm launch --nodes 4 --prompt \"You are a distributed agent.\" --wait
-  codeswarm launch --nodes 8 --param time_limit=02:00:00 --param partition=gpu
+  codeswarm launch --nodes 8 --agents-per-node 2 --time-limit 02:00:00 --partition gpu
+  codeswarm launch --nodes 4 --immediate
 
 Prints the swarm's id as soon as its job is submitted (with --wait: when all nodes are up).";
+
+/// Of `adopt`.
+pub const ADOPT: &str = "\
+Examples:
+  swarm=$(codeswarm adopt 272900 --config configs/hpcfund.json)
+
+The job's workers must use the mailbox that the configuration names.";
 
 /// Of `list`.
 pub const LIST: &str = "\

@@ -146,7 +146,8 @@ async fn until_up(session: &mut Session, swarm_id: &SwarmId) -> Result<(), Failu
 
 fn launch_command(args: LaunchArgs, prompt: Option<String>, settings: SwarmSettings) -> Result<Command, Failure> {
     let agents_md_content = args.agents_md.as_deref().map(prompt::file).transpose()?;
-    let params: serde_json::Map<_, _> = args.params.into_iter().collect();
+    // A --param of the same name is the more particular wish.
+    let params: serde_json::Map<_, _> = args.slurm.params().chain(args.params).collect();
     let SwarmSettings { mut agent, worker } = settings;
     if let Some(kind) = args.agent {
         agent.kind = kind.into();

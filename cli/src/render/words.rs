@@ -268,7 +268,19 @@ pub fn note(word: &RouterWord, swarm: Option<&SwarmId>) -> Option<String> {
             Some(format!("{swarm} ended without being asked to{why}"))
         }
         RouterWord::SwarmTerminated { .. } => Some(format!("{swarm} has ended")),
+        RouterWord::SwarmStatus {
+            status: SwarmState::Pending,
+            reason: Some(reason),
+            ..
+        } => Some(format!("{swarm}: {}", one_line(reason, 400))),
         RouterWord::RouterTrouble { message } => Some(format!("the router reports: {}", one_line(message, 400))),
+        // On its way up: nobody has to do anything.
+        RouterWord::Link {
+            up: false,
+            reason: Some(reason),
+            advice: None,
+            ..
+        } => Some(format!("connecting to the cluster: {}", one_line(reason, 400))),
         RouterWord::Link {
             up: false,
             reason,

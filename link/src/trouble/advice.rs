@@ -125,7 +125,13 @@ pub(super) fn of_ssh(kind: TroubleKind, facts: &Facts<'_>) -> Trouble {
         ),
         TroubleKind::Closed => (
             format!("the connection to {alias} broke: {}", closing_line(facts)),
-            "it is made again".to_owned(),
+            match facts.words.contains("kex_exchange_identification") {
+                true => format!(
+                    "it is tried again; if it stays so, a ProxyCommand fails, or the login node limits connections (sshd's MaxStartups, a \
+                     firewall): `ssh -v {alias}` shows more"
+                ),
+                false => "it is made again".to_owned(),
+            },
         ),
         _ => (
             format!("ssh cannot reach {alias}: {}", facts.line(&[])),

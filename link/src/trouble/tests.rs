@@ -1,4 +1,6 @@
-//! Words that real ssh clients said (OpenSSH 9.2 unless another is named), and what they are taken for.
+//! ssh's words, and what they are taken for. Those that an sshd on this machine can cause were said by OpenSSH 9.2, and
+//! `tests/over_ssh/troubles.rs` has them said again; those of second factors, of other networks and of macOS are written down
+//! from its sources and manuals.
 
 use super::*;
 
@@ -233,4 +235,14 @@ fn others_words_cannot_move_a_terminal() {
         "{trouble:?}"
     );
     assert!(connecting(&"x".repeat(10_000)).what.len() < 400);
+}
+
+#[test]
+fn wordings_of_one_broken_network_are_one_trouble_and_two_files_are_two() {
+    let one = connecting("kex_exchange_identification: Connection closed by remote host");
+    let other = connecting("kex_exchange_identification: read: Connection reset by peer");
+    assert!(one.is_like(&other) && one != other);
+    assert!(!one.is_like(&connecting("ssh: connect to host h port 22: Connection refused")));
+    let one = connecting("Bad owner or permissions on /a");
+    assert!(!one.is_like(&connecting("Bad owner or permissions on /b")) && one.is_like(&one));
 }

@@ -28,6 +28,13 @@ pub(super) struct Adoption {
     deadline: Duration,
 }
 
+impl Adoption {
+    /// Who waits.
+    pub(super) fn askers(&self) -> impl Iterator<Item = &Asker> {
+        self.held.iter().map(|(asker, _)| asker)
+    }
+}
+
 impl Core {
     /// Holds a command that names an unknown job while Slurm is asked about it; gives it back if that is not to be.
     pub(super) fn hold_for_adoption(
@@ -59,9 +66,6 @@ impl Core {
         }
         // What is no number was never a job of Slurm's.
         job::show(job_id).map_err(|error| Rejection::field(RejectionCode::UnknownJob, "job_id", error))?;
-        if let Some(rejection) = self.lasting_trouble() {
-            return Err(rejection);
-        }
         let job_id = job_id.clone();
         let adoption = self.adopting.entry(job_id.clone()).or_default();
         let is_full = adoption.held.len() >= MOST_HELD;
@@ -178,7 +182,7 @@ impl Core {
             },
             job: Some(JobNow::of(node_count / job.node_count.unwrap_or(node_count).max(1))),
         };
-        context.save(Change::Swarm(swarm.clone()));
+        context.save(Change::of_swarm(swarm.clone()));
         self.add_nodes(&swarm, context);
         self.jobs.insert(job_id.clone(), swarm_id.clone());
         self.swarms.insert(swarm_id.clone(), swarm);

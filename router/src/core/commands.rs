@@ -186,6 +186,12 @@ impl Core {
         context: &mut Context<'_>,
     ) -> Result<(), Rejection> {
         let places = self.target_places(&interrupt.target)?;
+        let is_named = |place: &Place| self.nodes.get(place).is_some_and(|node| node.current.is_some());
+        if !self.link_is_up() && interrupt.injection_id.is_none() && !places.iter().all(is_named) {
+            let reason = "the link to the login node is down, and an interrupt of whatever runs must not reach a turn that \
+                          runs later; name the injection, or interrupt again when the link is up";
+            return Err(Rejection::new(RejectionCode::NotDelivered, reason));
+        }
         self.remember(
             asker,
             KnownRequest {
@@ -279,10 +285,6 @@ impl Core {
     }
 
     fn control(&mut self, asker: &Asker, place: &Place, control: Control, context: &mut Context<'_>) {
-        if let (false, Control::Interrupt { injection_id: None }) = (self.link_is_up(), &control) {
-            let reason = "the link to the login node is down, and an interrupt of whatever runs must not reach a turn that                           runs later; name the injection, or interrupt again when the link is up";
-            return reject(asker, Rejection::new(RejectionCode::NotDelivered, reason), context);
-        }
         if let Some(node) = self.nodes.get_mut(place) {
             let (client, request_id) = (asker.client, asker.request_id.clone());
             node.line.push_back(Outgoing::Control {

@@ -176,7 +176,7 @@ pub enum Whom {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// A swarm is new or different.
-    Swarm(Swarm),
+    Swarm(Box<Swarm>),
     /// A node is new or different.
     Node(Place, Box<Node>),
     /// An injection was accepted.
@@ -203,6 +203,13 @@ pub enum Change {
         /// What.
         event: RouterEvent,
     },
+}
+
+impl Change {
+    /// A swarm is new or different.
+    pub(super) fn of_swarm(swarm: Swarm) -> Self {
+        Self::Swarm(Box::new(swarm))
+    }
 }
 
 /// What is asked of a provider.

@@ -364,7 +364,7 @@ impl Core {
             return;
         };
         if let Some(swarm) = self.swarms.get(&swarm_id) {
-            context.save(Change::Swarm(swarm.clone()));
+            context.save(Change::of_swarm(swarm.clone()));
         }
         self.tell_swarm(&swarm_id, context);
     }

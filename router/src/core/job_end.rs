@@ -131,7 +131,7 @@ impl Core {
         let Some(swarm) = self.live_swarm_of(job_id) else {
             return;
         };
-        context.save(Change::Swarm(swarm.clone()));
+        context.save(Change::of_swarm(swarm.clone()));
         let places = self.places(&swarm.swarm_id);
         let silent = places
             .iter()

@@ -133,12 +133,13 @@ impl Core {
         submission
             .batch_job(settings, "/codeswarm")
             .map_err(|error| Rejection::field(RejectionCode::BadField, "provider_params", error))?;
-        self.submit(submission, context)
+        self.submit(submission, context);
+        Ok(())
     }
 
     /// A launch has become a swarm: it is stored whole, with its first prompts, and told.
     pub(super) fn begin(&mut self, asker: &Asker, swarm: Swarm, fingerprint: String, context: &mut Context<'_>) {
-        context.save(Change::Swarm(swarm.clone()));
+        context.save(Change::of_swarm(swarm.clone()));
         let places = self.add_nodes(&swarm, context);
         self.jobs.insert(swarm.job_id.clone(), swarm.swarm_id.clone());
         self.swarms.insert(swarm.swarm_id.clone(), swarm.clone());

@@ -249,6 +249,20 @@ impl Core {
         self.submissions.len() + self.swarms.values().filter(|swarm| !swarm.status.is_over()).count()
     }
 
+    /// Whether an answer to this client waits for the login node or for files.
+    pub fn owes_an_answer(&self, client: ClientId) -> bool {
+        let launching = self
+            .submissions
+            .values()
+            .filter_map(|submission| submission.asker.as_ref());
+        let adopting = self.adopting.values().flat_map(adopt::Adoption::askers);
+        let asking = self.asking_status.values().flatten();
+        launching
+            .chain(adopting)
+            .chain(asking)
+            .any(|asker| asker.client == client)
+    }
+
     /// A swarm by name.
     pub fn swarm(&self, swarm_id: &SwarmId) -> Option<&Swarm> {
         self.swarms.get(swarm_id)

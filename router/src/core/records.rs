@@ -95,7 +95,7 @@ impl Core {
             } => {
                 node.state = NodeState::Starting;
                 (node.host, node.pid, node.pid_started) = (Some(host), Some(pid), pid_started);
-                (node.current, node.exit_said) = (None, false);
+                (node.current, node.exit_said, node.ended) = (None, false, false);
                 node.approvals.clear();
                 let known = ProviderCommand::Known {
                     place: place.clone(),
@@ -197,7 +197,7 @@ impl Core {
             .and_then(|swarm_id| self.swarms.get_mut(swarm_id));
         if let Some(swarm) = swarm.filter(|swarm| swarm.agent.is_empty()) {
             swarm.agent = agent.to_owned();
-            context.save(Change::Swarm(swarm.clone()));
+            context.save(Change::of_swarm(swarm.clone()));
         }
     }
 
@@ -216,7 +216,7 @@ impl Core {
         };
         if all_up && swarm.status == SwarmState::Pending {
             swarm.status = SwarmState::Running;
-            context.save(Change::Swarm(swarm.clone()));
+            context.save(Change::of_swarm(swarm.clone()));
             self.tell_swarm(&swarm_id, context);
         }
     }

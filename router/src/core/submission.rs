@@ -126,18 +126,14 @@ pub fn batch_job(slurm: &SlurmSection, settings: &SlurmSettings, swarm_id: &Swar
 }
 
 impl Core {
-    /// Starts a launch on its way.
-    pub(super) fn submit(&mut self, mut submission: Submission, context: &mut Context<'_>) -> Result<(), Rejection> {
-        if let Some(rejection) = self.lasting_trouble() {
-            return Err(rejection);
-        }
+    /// Starts a launch on its way. What kept the link down before may have been mended: the attempt that is made now tells.
+    pub(super) fn submit(&mut self, mut submission: Submission, context: &mut Context<'_>) {
         let swarm_id = submission.swarm.swarm_id.clone();
         submission.deadline = context.at.now + PATIENCE;
         self.timers
             .insert((submission.deadline, Timer::Submission(swarm_id.clone())));
         self.submissions.insert(swarm_id.clone(), submission);
         self.advance(&swarm_id, context);
-        Ok(())
     }
 
     /// The same request again while the first is still on its way: one launch, told to whoever asked last.

@@ -32,7 +32,7 @@ impl Core {
             swarm.status = SwarmState::Terminating;
             let (swarm, job_id) = (swarm.clone(), swarm.job_id.clone());
             let of_slurm = swarm.job.is_some();
-            context.save(Change::Swarm(swarm));
+            context.save(Change::of_swarm(swarm));
             if of_slurm {
                 self.end_job(&job_id, context);
             } else {
@@ -140,7 +140,10 @@ impl Core {
     }
 
     pub(super) fn outbox_ended(&mut self, place: &Place, context: &mut Context<'_>) {
-        let Some(node) = self.nodes.get_mut(place) else { return };
+        let Some(node) = self.nodes.get_mut(place).filter(|node| !node.ended) else {
+            // Told again to a new follower. Its job may be run again, and has prompts that wait for that.
+            return;
+        };
         node.ended = true;
         let reason = "the worker has ended and its outbox is in the archive";
         self.node_over(place, NodeState::Exited, reason, context);
@@ -217,7 +220,7 @@ impl Core {
                 swarm.reason = Some(over.unwrap_or_else(|| format!("{what}{trouble}")));
             }
         }
-        context.save(Change::Swarm(swarm.clone()));
+        context.save(Change::of_swarm(swarm.clone()));
         self.tell_swarm(swarm_id, context);
     }
 
@@ -240,7 +243,7 @@ impl Core {
             SwarmState::Failed
         };
         swarm.reason = Some(reason.to_owned());
-        context.save(Change::Swarm(swarm.clone()));
+        context.save(Change::of_swarm(swarm.clone()));
         self.tell_swarm(swarm_id, context);
     }
 

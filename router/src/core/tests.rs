@@ -6,10 +6,13 @@
 
 mod alone;
 mod clients;
+mod in_slurm;
 mod mailbox;
 mod promises;
 mod provider;
 mod rules;
+mod slurm_job;
+mod slurm_launch;
 mod store;
 mod tally;
 mod worker;

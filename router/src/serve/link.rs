@@ -66,6 +66,7 @@ impl Server {
                 self.follower_gone();
                 tracing::info!(%host, %root, %binary, "the login node is connected");
                 self.follower = Some(follower);
+                self.told_down.clear();
                 self.input(Input::LinkUp { binary });
                 self.tell_everybody(RouterWord::Link {
                     up: true,
@@ -118,8 +119,10 @@ impl Server {
             return;
         };
         link.login_node.retry_now();
-        let event = RouterEvent::new(word, self.now().wall);
-        self.tell_client(id, &event);
+        if self.told_down.insert(id) {
+            let event = RouterEvent::new(word, self.now().wall);
+            self.tell_client(id, &event);
+        }
     }
 
     fn tell_everybody(&mut self, word: RouterWord) {

@@ -3,19 +3,23 @@
 //! What is decided is in `core` and `audience`; here is only who is asked and told, and when it is durable.
 
 mod client_io;
+mod door;
 mod history;
 mod line_reader;
 mod link;
 mod listen;
 mod mailbox;
 mod names;
+mod options;
 mod outputs;
 mod queue;
 mod requests;
 mod server;
 mod subscription;
 
+pub use door::{ClientEnd, Door};
 pub use line_reader::{LineReader, ReadLine};
 pub use listen::{ListenError, listen, private_folder};
+pub use options::{MailboxAt, Options, ServeError, Stop};
 pub use requests::too_long;
-pub use server::{ClientEnd, Door, MailboxAt, Options, ServeError, Server, Stop};
+pub use server::Server;

@@ -1,5 +1,7 @@
 //! What clients say: each line parsed at the border, refused or handed to the core.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use codeswarm_protocol::command::{BadRequest, Command, Request, Spelling};
@@ -8,7 +10,7 @@ use codeswarm_protocol::{Rejection, RejectionCode, RequestId};
 
 use super::client_io::FromClient;
 use super::line_reader::ReadLine;
-use super::server::Server;
+use super::server::{LAST_ANSWERS, Server};
 use crate::core::{ClientId, Input, refusal};
 
 /// The refusal of a line of so many bytes.
@@ -43,6 +45,9 @@ impl Server {
             FromClient::Sent(id, ReadLine::End) => {
                 if let Some(client) = self.audience.client(id) {
                     client.finished_asking = true;
+                    if client.waits_for_nothing {
+                        self.leaving.insert(id, Instant::now() + LAST_ANSWERS);
+                    }
                 }
             }
             FromClient::Sent(id, ReadLine::TooLong(length)) => {

@@ -1,148 +1,29 @@
 //! The loop: take what has come, let the core decide, store, tell.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use codeswarm_follower::{Follower, FollowerConfig, FollowerError};
-use codeswarm_link::{Link, LinkSettings, LoginNode};
+use codeswarm_follower::Follower;
+use codeswarm_link::{Link, LoginNode};
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, Ticket, Upward};
 use codeswarm_protocol::{SwarmId, Timestamp};
 
 use super::client_io::{self, FromClient};
+use super::door::{ClientEnd, Connection, Door};
 use super::history::UnderWay;
 use super::link::{link_event, room_at, said_by};
 use super::names::RandomNames;
+use super::options::{MailboxAt, Options, ServeError, Stop};
 use super::outputs::{Outputs, before, ending_of};
 use super::queue::ClientQueue;
 use crate::audience::{Audience, Heard, NodeNow};
-use crate::core::{ClientId, Context, Core, Effect, Input, Moment, ProviderCommand, ProviderEvent, Settings, Whom};
+use crate::core::{ClientId, Context, Core, Effect, Input, Moment, ProviderCommand, ProviderEvent, Whom};
 use crate::provider::{LocalProvider, SlurmProvider};
-use crate::state::{Batch, State, StateError};
-
-/// What a server is told at its start.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// What the configuration says to the core.
-    pub settings: Settings,
-    /// The state's file.
-    pub database: std::path::PathBuf,
-    /// The mailbox.
-    pub mailbox: MailboxAt,
-    /// The program and the first arguments that start a worker.
-    pub worker_command: Vec<std::ffi::OsString>,
-    /// Ends by itself after so long without clients and live swarms.
-    pub idle_exit: Option<Duration>,
-}
-
-/// Where the mailbox is, as seen from here.
-#[derive(Debug, Clone)]
-pub enum MailboxAt {
-    /// Beside this process, which follows it itself; the workers are processes of this machine.
-    Here(FollowerConfig),
-    /// The same, and the workers are jobs of the Slurm whose login node this machine is.
-    LoginNodeHere(FollowerConfig),
-    /// Behind an ssh connection to a login node.
-    Linked(LinkSettings),
-}
-
-/// The server cannot start, or cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The state cannot be read.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The mailbox cannot be followed.
-    #[error("the mailbox cannot be followed: {0}")]
-    Follower(#[from] FollowerError),
-    /// The server has ended.
-    #[error("the router has ended")]
-    Gone,
-    /// The follower has ended.
-    #[error("the mailbox's follower has ended; see the log")]
-    FollowerEnded,
-}
-
-/// Why a server ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Stop {
-    /// It goes on.
-    #[default]
-    No,
-    /// It was told to.
-    Now,
-}
-
-/// How it went for a client, told when its last line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientEnd {
-    /// A command was refused, a prompt failed, or a turn did not complete.
-    pub failed: bool,
-}
-
-/// The pipes of this process's own client.
-struct Pipes {
-    /// Nothing is waited for when it has said its last.
-    daemon: bool,
-    /// Told when it is served to its end.
-    end: oneshot::Sender<ClientEnd>,
-}
-
-struct Connection {
-    source: Box<dyn AsyncRead + Unpin + Send>,
-    sink: Box<dyn AsyncWrite + Unpin + Send>,
-    pipes: Option<Pipes>,
-}
-
-/// Brings new clients to a running server.
-#[derive(Debug, Clone)]
-pub struct Door(mpsc::Sender<Connection>);
-
-impl Door {
-    /// A client on these two streams. Fails when the server is gone.
-    pub async fn enter<R, W>(&self, source: R, sink: W) -> Result<(), ServeError>
-    where
-        R: AsyncRead + Unpin + Send + 'static,
-        W: AsyncWrite + Unpin + Send + 'static,
-    {
-        self.send(Connection {
-            source: Box::new(source),
-            sink: Box::new(sink),
-            pipes: None,
-        })
-        .await
-    }
-
-    /// This process's own client. A daemon is served until its last command is answered, a batch until all that it asked
-    /// for is over.
-    pub async fn enter_pipes<R, W>(
-        &self,
-        source: R,
-        sink: W,
-        daemon: bool,
-        end: oneshot::Sender<ClientEnd>,
-    ) -> Result<(), ServeError>
-    where
-        R: AsyncRead + Unpin + Send + 'static,
-        W: AsyncWrite + Unpin + Send + 'static,
-    {
-        let pipes = Some(Pipes { daemon, end });
-        self.send(Connection {
-            source: Box::new(source),
-            sink: Box::new(sink),
-            pipes,
-        })
-        .await
-    }
-
-    async fn send(&self, connection: Connection) -> Result<(), ServeError> {
-        self.0.send(connection).await.map_err(|_| ServeError::Gone)
-    }
-}
+use crate::state::{Batch, State};
 
 /// The router at work.
 pub struct Server {
@@ -157,6 +38,10 @@ pub struct Server {
     pub(super) batch: Batch,
     pub(super) follower: Option<Follower>,
     pub(super) link: Option<Link>,
+    /// Programs that have said their last, and until when an answer that takes its time is waited for.
+    pub(super) leaving: BTreeMap<ClientId, Instant>,
+    /// Who was told that the link is down, since it is.
+    pub(super) told_down: BTreeSet<ClientId>,
     to_provider: VecDeque<ProviderCommand>,
     provider: mpsc::Sender<ProviderCommand>,
     provider_events: mpsc::Receiver<ProviderEvent>,
@@ -180,6 +65,10 @@ const FIRST_READ_TICKET: u64 = 1 << 62;
 
 /// How long a daemon's program may take to read its last lines; then the daemon leaves all the same.
 const LAST_LINES: Duration = Duration::from_millis(1500);
+
+/// How long a daemon waits for answers that take their time (of the login node, of the mailbox's files) once its program has
+/// said its last. What was accepted goes on without it.
+pub(super) const LAST_ANSWERS: Duration = Duration::from_millis(1200);
 
 /// How soon it is tried again to store what could not be stored.
 const STORE_AGAIN: Duration = Duration::from_secs(2);
@@ -233,6 +122,8 @@ impl Server {
             batch: Batch::default(),
             follower,
             link,
+            leaving: BTreeMap::new(),
+            told_down: BTreeSet::new(),
             to_provider: VecDeque::new(),
             provider,
             provider_events,
@@ -380,8 +271,13 @@ impl Server {
             .deadline()
             .map(|when| when.saturating_sub(self.started.elapsed()));
         let idle = self.idle_exit.filter(|_| self.idle_since.is_some());
+        let leaving = self
+            .leaving
+            .values()
+            .map(|until| until.saturating_duration_since(Instant::now()));
         core.into_iter()
             .chain(idle)
+            .chain(leaving)
             .min()
             .unwrap_or(Duration::from_secs(3600))
             .max(Duration::from_millis(1))
@@ -416,11 +312,16 @@ impl Server {
         self.batch = Batch::default();
         self.outputs.flush();
         for id in self.audience.ids() {
-            if self.audience.client(id).is_some_and(|client| client.is_done()) {
+            if self.audience.client(id).is_some_and(|client| client.is_done()) && !self.waits_for_an_answer(id) {
                 self.leave(id);
             }
         }
         while self.client_tasks.try_join_next().is_some() {}
+    }
+
+    /// Whether a client that has said its last has an answer to come. A daemon leaves before long all the same.
+    fn waits_for_an_answer(&self, id: ClientId) -> bool {
+        self.core.owes_an_answer(id) && self.leaving.get(&id).is_none_or(|until| Instant::now() < *until)
     }
 
     fn join(&mut self, Connection { source, sink, pipes }: Connection) {
@@ -455,6 +356,8 @@ impl Server {
     pub(super) fn leave(&mut self, id: ClientId) {
         self.audience.leave(id);
         self.outputs.leave(id);
+        self.told_down.remove(&id);
+        self.leaving.remove(&id);
     }
 
     pub(super) fn input(&mut self, input: Input) {

@@ -109,7 +109,7 @@ fn everything() -> Batch {
     let request_id = RequestId::new("r 1 \"x\"").unwrap();
     Batch {
         changes: vec![
-            Change::Swarm(swarm()),
+            Change::Swarm(Box::new(swarm())),
             Change::Node(place(0), Box::new(node())),
             Change::Node(place(1), Box::default()),
             Change::Injection(injection(1)),

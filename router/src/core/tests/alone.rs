@@ -11,7 +11,9 @@ use codeswarm_protocol::{Epoch, InjectionId, NodeId, Place, Timestamp};
 use serde_json::json;
 
 use super::world::{CountedNames, settings};
-use crate::core::{Change, ClientId, Context, Core, Effect, Injection, Input, Moment, Node, Passage, Settings, Swarm};
+use crate::core::{
+    Change, ClientId, Context, Core, Effect, Injection, Input, Moment, Node, Passage, Settings, Submission, Swarm,
+};
 
 /// A core that is told each thing by hand.
 pub(super) struct Alone {
@@ -136,7 +138,8 @@ impl Alone {
             nodes.push((place.clone(), back(node)));
         }
         let injections: Vec<Injection> = self.core.injections.values().cloned().collect();
-        let submissions = self.core.submissions.values().cloned().collect();
+        let stored = |one: &Submission| serde_json::from_str(&serde_json::to_string(one).unwrap()).unwrap();
+        let submissions = self.core.submissions.values().map(stored).collect();
         let ((), effects) = next.with(|core, context| core.restore(swarms, nodes, injections, submissions, context));
         (next, effects)
     }

@@ -68,7 +68,7 @@ impl Store {
 
     fn apply(&mut self, change: &Change) {
         match change {
-            Change::Swarm(swarm) => drop(self.swarms.insert(swarm.swarm_id.clone(), swarm.clone())),
+            Change::Swarm(swarm) => drop(self.swarms.insert(swarm.swarm_id.clone(), (**swarm).clone())),
             Change::Node(place, node) => drop(self.nodes.insert(place.clone(), (**node).clone())),
             Change::Injection(injection) => {
                 let content = injection.content.clone().unwrap();

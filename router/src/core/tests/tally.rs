@@ -23,10 +23,12 @@ pub struct Tally {
     pub unprepared: u64,
     pub faster_than_the_answer: u64,
     pub exits_without_archive: u64,
+    pub link_drops: u64,
+    pub appends_after_a_drop: u64,
 }
 
 impl Tally {
-    fn counts(&mut self) -> [(&'static str, &mut u64); 20] {
+    fn counts(&mut self) -> [(&'static str, &mut u64); 22] {
         [
             ("deaths of the router", &mut self.router_deaths),
             (
@@ -56,6 +58,11 @@ impl Tally {
             (
                 "workers whose outbox could not be archived",
                 &mut self.exits_without_archive,
+            ),
+            ("drops of the link", &mut self.link_drops),
+            (
+                "appends that happened and whose answer was lost with the link",
+                &mut self.appends_after_a_drop,
             ),
         ]
     }

@@ -19,7 +19,8 @@ use super::store::Store;
 use super::tally::Tally;
 use super::worker::Life;
 use crate::core::{
-    Context, Core, Effect, Input, KnownRequest, Link, Moment, Names, Passage, ProviderCommand, Settings, Whom,
+    Context, Core, Effect, Input, KnownRequest, Link, LinkTrouble, Moment, Names, Passage, ProviderCommand, Settings,
+    Whom,
 };
 use crate::state::Batch;
 
@@ -143,6 +144,9 @@ impl World {
                 }
                 continue;
             }
+            if !self.link_is_up() && self.rng.once_in(6) {
+                self.input(Input::LinkUp { binary: String::new() });
+            }
             match dice {
                 0..18 => self.client(),
                 18..34 => self.commit(),
@@ -153,7 +157,8 @@ impl World {
                 85..92 => drop(self.provider_acts()),
                 92..95 => self.time_passes(),
                 95 => self.tick(),
-                96..99 => self.worker_dies(),
+                96..98 => self.worker_dies(),
+                98 => self.drop_link(),
                 _ => self.kill_router(),
             }
         }
@@ -186,6 +191,9 @@ impl World {
         for _ in 0..10_000 {
             if self.router.is_none() {
                 self.start_router();
+            }
+            if !self.link_is_up() {
+                self.input(Input::LinkUp { binary: String::new() });
             }
             self.commit();
             let mut moved = false;
@@ -341,6 +349,32 @@ impl World {
             }
         }
         self.mailbox.reopen();
+    }
+
+    fn link_is_up(&self) -> bool {
+        self.router.as_ref().is_none_or(|router| router.core.link_is_up())
+    }
+
+    /// The link breaks, or breaks for another reason: no answer comes any more; what was sent may have arrived.
+    fn drop_link(&mut self) {
+        self.tell(|| "the link breaks".to_owned());
+        self.tally.link_drops += 1;
+        let router = self.router.as_mut().unwrap();
+        router.held.retain(|held| !matches!(held, Held::Down(_)));
+        router.answers.clear();
+        for down in std::mem::take(&mut router.down) {
+            if matches!(down, Downward::Append { .. }) && self.rng.once_in(2) {
+                let answer = self.carry_out(down);
+                self.tally.appends_after_a_drop += u64::from(matches!(answer, Some(Upward::Appended { .. })));
+            }
+        }
+        self.mailbox.reopen();
+        let trouble = LinkTrouble {
+            what: "the wire is cut".to_owned(),
+            advice: None,
+            lasting: self.rng.once_in(2),
+        };
+        self.input(Input::LinkDown(trouble));
     }
 
     /// The follower carries out one of its commands; those for one inbox in order.

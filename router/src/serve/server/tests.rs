@@ -9,7 +9,11 @@ use codeswarm_protocol::{Epoch, JobId, NodeId, Place, Seq};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
+use codeswarm_follower::FollowerConfig;
+use tokio::sync::oneshot;
+
 use super::*;
+use crate::core::Settings;
 use crate::serve::{LineReader, ReadLine};
 
 mod slow_clients;

@@ -1,0 +1,74 @@
+//! How clients come in: from the socket, and this process's own.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
+
+use super::options::ServeError;
+
+/// How it went for a client, told when its last line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientEnd {
+    /// A command was refused, a prompt failed, or a turn did not complete.
+    pub failed: bool,
+}
+
+/// The pipes of this process's own client.
+pub(super) struct Pipes {
+    /// Nothing is waited for when it has said its last.
+    pub daemon: bool,
+    /// Told when it is served to its end.
+    pub end: oneshot::Sender<ClientEnd>,
+}
+
+/// A client at the door.
+pub(super) struct Connection {
+    pub source: Box<dyn AsyncRead + Unpin + Send>,
+    pub sink: Box<dyn AsyncWrite + Unpin + Send>,
+    pub pipes: Option<Pipes>,
+}
+
+/// Brings new clients to a running server.
+#[derive(Debug, Clone)]
+pub struct Door(pub(super) mpsc::Sender<Connection>);
+
+impl Door {
+    /// A client on these two streams. Fails when the server is gone.
+    pub async fn enter<R, W>(&self, source: R, sink: W) -> Result<(), ServeError>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        self.send(Connection {
+            source: Box::new(source),
+            sink: Box::new(sink),
+            pipes: None,
+        })
+        .await
+    }
+
+    /// This process's own client. A daemon is served until its last command is answered, a batch until all that it asked
+    /// for is over.
+    pub async fn enter_pipes<R, W>(
+        &self,
+        source: R,
+        sink: W,
+        daemon: bool,
+        end: oneshot::Sender<ClientEnd>,
+    ) -> Result<(), ServeError>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let pipes = Some(Pipes { daemon, end });
+        self.send(Connection {
+            source: Box::new(source),
+            sink: Box::new(sink),
+            pipes,
+        })
+        .await
+    }
+
+    async fn send(&self, connection: Connection) -> Result<(), ServeError> {
+        self.0.send(connection).await.map_err(|_| ServeError::Gone)
+    }
+}
