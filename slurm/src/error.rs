@@ -192,7 +192,9 @@ impl SlurmError {
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Unreachable { may_have_happened, .. } => *may_have_happened,
-            Self::Unclear { .. } => true,
+            // A program that says itself that it failed (a site's own filter refuses in its own words, say) has failed; one
+            // that was killed, or succeeded without a word, may have been through.
+            Self::Unclear { exit_code, .. } => !matches!(exit_code, Some(1..128 | 255)),
             _ => false,
         }
     }

@@ -96,6 +96,6 @@ pub async fn run_on(login_node: &LoginNode, call: &Call, deadline: Duration) -> 
             stdout: Vec::new(),
             stderr: format!("{}: command not found", call.program).into_bytes(),
         }),
-        Err(error) => Err(error),
+        Err(error) => Err(error.about(&call.program)),
     }
 }
