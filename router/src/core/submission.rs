@@ -111,24 +111,32 @@ impl Submission {
 
     /// What is handed to sbatch, checked whole.
     pub(super) fn batch_job(&self, settings: &SlurmSettings, binary: &str) -> Result<Call, batch::BatchError> {
-        let swarm_id = self.swarm.swarm_id.clone();
         let job = BatchJob {
             node_count: self.cluster_nodes,
             agents_per_node: self.swarm.job.as_ref().map_or(1, |job| job.agents_per_node),
-            partition: self.slurm.partition.clone(),
-            account: self.slurm.account.clone(),
-            qos: self.slurm.qos.clone(),
-            time_limit: self.slurm.time_limit.clone(),
-            constraint: self.slurm.constraint.clone(),
-            gres: self.slurm.gres.clone(),
-            sbatch_args: self.slurm.sbatch_args.clone(),
-            root: settings.root.clone(),
-            worker: binary.to_owned(),
-            launch_file: format!("{}/launch/{swarm_id}.json", settings.root),
-            template: settings.template.clone(),
-            swarm_id,
+            ..batch_job(&self.slurm, settings, &self.swarm.swarm_id, binary)
         };
         job.submit()
+    }
+}
+
+/// What is asked of Slurm for one node and one worker of a swarm with these settings; the doctor asks for the same.
+pub fn batch_job(slurm: &SlurmSection, settings: &SlurmSettings, swarm_id: &SwarmId, binary: &str) -> BatchJob {
+    BatchJob {
+        node_count: 1,
+        agents_per_node: 1,
+        partition: slurm.partition.clone(),
+        account: slurm.account.clone(),
+        qos: slurm.qos.clone(),
+        time_limit: slurm.time_limit.clone(),
+        constraint: slurm.constraint.clone(),
+        gres: slurm.gres.clone(),
+        sbatch_args: slurm.sbatch_args.clone(),
+        root: settings.root.clone(),
+        worker: binary.to_owned(),
+        launch_file: format!("{}/launch/{swarm_id}.json", settings.root),
+        template: settings.template.clone(),
+        swarm_id: swarm_id.clone(),
     }
 }
 
