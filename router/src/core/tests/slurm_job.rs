@@ -452,6 +452,15 @@ fn p3_a_prompt_that_waited_too_long_for_the_link_has_failed_and_is_never_sent() 
     alone.now += Duration::from_secs(61);
     let effects = alone.step(Input::Tick);
     assert_eq!(failed(&effects), [&waits]);
+    let why = told(&effects).into_iter().find_map(|event| match &event.word {
+        RouterWord::InjectFailed { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(
+        why.as_ref()
+            .is_some_and(|why| why.contains("ssh hpc: permission denied")),
+        "ssh's own words: {why:?}"
+    );
     let pending = told(&effects)
         .into_iter()
         .any(|event| matches!(event.word, RouterWord::InjectPending { .. }));
