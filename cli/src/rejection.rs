@@ -21,11 +21,11 @@ pub fn refusal(event: &Event) -> Option<(RejectionCode, Failure)> {
             one_line(&String::from_utf8_lossy(event.line()), 1000),
         ),
     };
-    let failure = Failure::new(
-        Exit::Failed,
-        format!("the router refused the command: {reason}"),
-        advice(code),
-    );
+    let exit = match code {
+        RejectionCode::Link => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, format!("the router refused the command: {reason}"), advice(code));
     Some((code, failure))
 }
 
@@ -42,7 +42,6 @@ fn advice(code: RejectionCode) -> &'static str {
         RejectionCode::Overloaded => "wait until some of the work is done, then try again",
         RejectionCode::State => "look at the router's log beside its state, and at the disk it is on; nothing was done",
         RejectionCode::Provider => "look at cluster.backend in the configuration",
-        RejectionCode::LaunchFailed => "look at the cluster section of the configuration and at the router's log",
         RejectionCode::UnknownCommand | RejectionCode::NotJson | RejectionCode::MissingField => {
             "the router may be of another version: codeswarm ping tells, codeswarm shutdown ends it"
         }

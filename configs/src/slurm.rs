@@ -36,8 +36,10 @@ pub struct ParametersError(pub Vec<ParameterProblem>);
 
 impl SlurmSection {
     /// This section with a launch's own parameters over it: a key that is given replaces the one here, lists included;
-    /// `null` takes it away. `template` and `poll_seconds` are not a launch's to set.
+    /// `null` takes it away, and a number is as good as its digits where text is wanted, since a command line
+    /// (`--param time_limit=90`) cannot tell the two apart. `template` and `poll_seconds` are not a launch's to set.
     pub fn with(&self, parameters: &Map<String, Value>) -> Result<Self, ParametersError> {
+        let parameters = &digits_as_text(parameters);
         let problems = problems(parameters);
         if !problems.is_empty() {
             return Err(ParametersError(problems));
@@ -63,6 +65,19 @@ impl SlurmSection {
         }
         Err(ParametersError(broken.into_iter().map(BrokenRule::into).collect()))
     }
+}
+
+fn digits_as_text(parameters: &Map<String, Value>) -> Map<String, Value> {
+    let keys = match slurm_shape() {
+        Shape::Section(keys) => keys,
+        _ => Vec::new(),
+    };
+    let is_text = |name: &str| keys.iter().any(|key| key.name == name && key.shape == Shape::Text);
+    let as_meant = |(name, value): (&String, &Value)| match value {
+        Value::Number(number) if number.is_u64() && is_text(name) => (name.clone(), number.to_string().into()),
+        value => (name.clone(), value.clone()),
+    };
+    parameters.iter().map(as_meant).collect()
 }
 
 /// Unknown keys, keys that are no matter of a launch, and wrong types.

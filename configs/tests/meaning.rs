@@ -262,6 +262,12 @@ fn a_launchs_parameters_replace_what_the_file_says_for_it_alone() {
             ..section
         })
     );
+    // As `--param time_limit=90` on a command line says it.
+    let launch = asked(&SlurmSection::default(), json!({"time_limit": 90, "account": 272900})).unwrap();
+    assert_eq!(
+        (launch.time_limit.as_deref(), launch.account.as_deref()),
+        (Some("90"), Some("272900"))
+    );
 }
 
 #[test]
@@ -283,7 +289,7 @@ fn p12_a_launchs_parameters_are_refused_with_the_key_that_is_wrong() {
         let said = refused(json!({key: 1}));
         assert!(said.starts_with(&format!("{key}: cannot be set by a launch")), "{said}");
     }
-    assert!(refused(json!({"qoss": 1, "gres": 2})).contains("; "), "all at once");
+    assert!(refused(json!({"qoss": 1, "gres": true})).contains("; "), "all at once");
 }
 
 #[test]

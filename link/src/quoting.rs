@@ -3,25 +3,34 @@
 //! ssh hands the login shell one string. Quoting as POSIX has it, which the `openssh` crate does, is understood by every shell but
 //! for three characters: csh takes no newline and sees history in `!` inside quotes, fish takes one of two backslashes away. A
 //! command that has one of them travels as octal digits, which no shell reads anything into, and is put together by `sh`.
-
-use std::borrow::Cow;
+//!
+//! ssh says 255 of its own failures, and so do programs of theirs: sbatch(1) of every option that it does not know. So no
+//! command may end with 255 there; `sh`, which waits for it, says [`INSTEAD_OF_255`]. It also has a number for a program that a
+//! signal ended, for which ssh has none.
 
 use crate::call::Call;
 
-/// What `sh` does with the digits.
-const DECODE: &str = r#"eval "exec $(printf %b "$0")""#;
+/// The exit status that stands for 255.
+pub(crate) const INSTEAD_OF_255: i32 = 254;
 
-/// The words to be quoted and sent for a command.
-pub(crate) fn for_any_shell(call: &Call) -> (Cow<'_, str>, Cow<'_, [String]>) {
+/// What `sh` does with words that may stand as they are.
+const RUN: &str = r#""$0" "$@"; s=$?; if [ $s = 255 ]; then s=254; fi; exit $s"#;
+
+/// What `sh` does with the digits.
+const DECODE: &str = r#"eval "$(printf %b "$0")"; s=$?; if [ $s = 255 ]; then s=254; fi; exit $s"#;
+
+/// What `sh` is given for a command, to be quoted and sent.
+pub(crate) fn for_any_shell(call: &Call) -> Vec<String> {
     let words = || std::iter::once(&call.program).chain(&call.arguments);
-    if !words().any(|word| word.contains(['\n', '!', '\\'])) {
-        return (Cow::Borrowed(&call.program), Cow::Borrowed(&call.arguments));
-    }
-    let line: Vec<String> = words()
-        .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
-        .collect();
-    let arguments = vec!["-c".to_owned(), DECODE.to_owned(), in_octal(&line.join(" "))];
-    (Cow::Borrowed("sh"), Cow::Owned(arguments))
+    let (script, words) = if words().any(|word| word.contains(['\n', '!', '\\'])) {
+        let line: Vec<String> = words()
+            .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
+            .collect();
+        (DECODE, vec![in_octal(&line.join(" "))])
+    } else {
+        (RUN, words().cloned().collect())
+    };
+    ["-c", script].map(str::to_owned).into_iter().chain(words).collect()
 }
 
 /// Letters and digits as they are, any other byte as printf(1)'s `%b` reads it.
@@ -53,14 +62,42 @@ mod tests {
         }
     }
 
+    fn run(sent: &[String]) -> std::process::Output {
+        std::process::Command::new("sh").args(sent).output().unwrap()
+    }
+
     #[test]
     fn ordinary_words_stay_readable() {
-        let plain = call(&["%s", "a b", "it's $(x)", "Größe"]);
-        let (program, arguments) = for_any_shell(&plain);
-        assert_eq!(
-            (program.as_ref(), arguments.as_ref()),
-            ("printf", plain.arguments.as_slice())
-        );
+        let plain = call(&["%s,", "a b", "it's $(x)", "Größe"]);
+        let sent = for_any_shell(&plain);
+        assert_eq!(sent[2], "printf");
+        assert_eq!(sent[3..], plain.arguments);
+        assert_eq!(run(&sent).stdout, "a b,it's $(x),Größe,".as_bytes());
+    }
+
+    #[test]
+    fn no_command_ends_with_what_ssh_says_of_itself() {
+        for (script, status) in [
+            ("exit 0", 0),
+            ("exit 7", 7),
+            ("exit 255", INSTEAD_OF_255),
+            ("exit 255 # !", INSTEAD_OF_255),
+            ("kill -9 $$", 128 + 9),
+            ("kill -9 $$ # !", 128 + 9),
+        ] {
+            let call = Call {
+                program: "sh".into(),
+                arguments: vec!["-c".into(), script.into()],
+                stdin: Vec::new(),
+            };
+            assert_eq!(run(&for_any_shell(&call)).status.code(), Some(status), "{script}");
+        }
+        let missing = Call {
+            program: "no-such-program".into(),
+            arguments: Vec::new(),
+            stdin: Vec::new(),
+        };
+        assert_eq!(run(&for_any_shell(&missing)).status.code(), Some(127));
     }
 
     #[test]
@@ -78,14 +115,10 @@ mod tests {
         let mut arguments = vec!["%s\\0"];
         arguments.extend(words);
         let hard = call(&arguments);
-        let (program, sent) = for_any_shell(&hard);
+        let sent = for_any_shell(&hard);
         let digits = sent.last().unwrap();
         assert!(digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'\\') && !digits.contains("\\\\"));
-        let said = std::process::Command::new(program.as_ref())
-            .args(sent.as_ref())
-            .output()
-            .unwrap();
-        let said = String::from_utf8(said.stdout).unwrap();
+        let said = String::from_utf8(run(&sent).stdout).unwrap();
         assert_eq!(said.split_terminator('\0').collect::<Vec<_>>(), words);
     }
 }

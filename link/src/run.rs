@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::answer::{MAX_OUTPUT, Meaning, meaning_of};
 use crate::call::{Answer, Call};
-use crate::quoting::for_any_shell;
-use crate::session::{Session, system};
+use crate::quoting::{INSTEAD_OF_255, for_any_shell};
+use crate::session::{COMMANDS_AT_ONCE, Session, system};
 use crate::trouble::{Trouble, TroubleKind};
 
 /// Why there is no answer.
@@ -52,6 +52,19 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// The same, told of another program: the one that the command was to start, where env(1) stands before it.
+    #[must_use]
+    pub fn about(mut self, name: &str) -> Self {
+        let (Self::NotConnected { program, .. }
+        | Self::MayHaveRun { program, .. }
+        | Self::NotFound { program, .. }
+        | Self::TooMuchOutput { program }) = &mut self;
+        name.clone_into(program);
+        self
+    }
+}
+
 impl Session {
     /// Runs a command on the login node. At most two run at one time; a third waits, and its waiting counts.
     ///
@@ -60,15 +73,28 @@ impl Session {
     /// still runs there learns it when it reads or writes.
     pub async fn run(&self, call: &Call, deadline: Duration) -> Result<Answer, RunError> {
         let until = Instant::now() + deadline;
-        let not_started = |trouble| RunError::NotConnected {
-            program: call.program.clone(),
-            trouble,
-        };
-        check(call).map_err(not_started)?;
-        let Ok(permit) = tokio::time::timeout_at(until, self.shared.commands.acquire()).await else {
-            return Err(not_started(busy(self.alias(), deadline)));
-        };
-        let _permit = permit.map_err(|error| not_started(system(&error.to_string())))?;
+        check(call).map_err(|trouble| not_started(call, trouble))?;
+        let mut share = 1;
+        loop {
+            let Ok(permits) = tokio::time::timeout_at(until, self.shared.commands.acquire_many(share)).await else {
+                return Err(not_started(call, busy(self.alias(), deadline)));
+            };
+            let permits = permits.map_err(|error| not_started(call, system(&error.to_string())))?;
+            match self.run_once(call, until, deadline).await {
+                // Some sshds allow fewer sessions than usual (`MaxSessions`): there is room when no other command runs.
+                Err(RunError::NotConnected { trouble, .. })
+                    if trouble.kind == TroubleKind::Busy && share < COMMANDS_AT_ONCE =>
+                {
+                    share = COMMANDS_AT_ONCE;
+                    drop(permits);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn run_once(&self, call: &Call, until: Instant, deadline: Duration) -> Result<Answer, RunError> {
+        let not_started = |trouble| not_started(call, trouble);
         // A socket that is not there would make ssh call the host in its command line, which is none.
         if !self.socket().exists() {
             return Err(not_started(crate::trouble::of_ssh(
@@ -77,10 +103,9 @@ impl Session {
                 crate::trouble::Moment::Channel,
             )));
         }
-        let (program, arguments) = for_any_shell(call);
-        let mut command = self.shared.ssh.clone().arc_command(program);
+        let mut command = self.shared.ssh.clone().arc_command("sh");
         command
-            .args(arguments.as_ref())
+            .args(for_any_shell(call))
             .stdin(openssh::Stdio::piped())
             .stdout(openssh::Stdio::piped())
             .stderr(openssh::Stdio::piped());
@@ -90,9 +115,12 @@ impl Session {
         let work = async {
             let said = converse(streams, &call.stdin).await?;
             let code = match child.wait().await {
-                Ok(status) => Some(code_of(status)),
+                Ok(status) => Some(match code_of(status) {
+                    INSTEAD_OF_255 => 255,
+                    code => code,
+                }),
                 Err(openssh::Error::Remote(error)) if error.kind() == io::ErrorKind::NotFound => Some(127),
-                // 255: ssh's own failure, a program that ended so, or one that a signal ended.
+                // 255: ssh's own failure, since no program ends so there.
                 Err(_) => None,
             };
             Ok::<_, Stop>((code, said))
@@ -121,12 +149,16 @@ impl Session {
     }
 }
 
-/// Runs a command on this machine.
-pub(crate) async fn run_here(call: &Call, deadline: Duration) -> Result<Answer, RunError> {
-    let not_started = |trouble| RunError::NotConnected {
+fn not_started(call: &Call, trouble: Trouble) -> RunError {
+    RunError::NotConnected {
         program: call.program.clone(),
         trouble,
-    };
+    }
+}
+
+/// Runs a command on this machine.
+pub(crate) async fn run_here(call: &Call, deadline: Duration) -> Result<Answer, RunError> {
+    let not_started = |trouble| not_started(call, trouble);
     check(call).map_err(not_started)?;
     let mut command = Command::new(&call.program);
     command

@@ -103,6 +103,10 @@ pub fn waiting(reason: &str) -> Waiting {
             "its time limit is longer than its partition allows, and it would wait for ever; terminate it and lower \
              cluster.slurm.time_limit",
         ),
+        "PartitionConfig" => Somebody(
+            "its partition's nodes are not made for what it asks for, and it would wait for ever; terminate it and lower \
+             agents_per_node or what sbatch_args asks of each node",
+        ),
         "BadConstraints" => Somebody(
             "no node has what it asks for, and it would wait for ever; terminate it and correct the constraint or gres",
         ),
@@ -176,6 +180,7 @@ mod tests {
             ("PartitionDown", false),
             ("PartitionTimeLimit", false),
             ("PartitionNodeLimit", false),
+            ("PartitionConfig", false),
             ("JobHeldUser", false),
             ("ReqNodeNotAvail, UnavailableNodes:node7", false),
         ] {

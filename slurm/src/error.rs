@@ -52,7 +52,8 @@ impl Setting {
         }
     }
 
-    fn advice(self) -> &'static str {
+    /// What to do when Slurm refuses it.
+    pub fn advice(self) -> &'static str {
         match self {
             Self::Partition => "`sinfo -s` lists the partitions; set cluster.slurm.partition to one that you may use",
             Self::Account => {
@@ -191,7 +192,9 @@ impl SlurmError {
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Unreachable { may_have_happened, .. } => *may_have_happened,
-            Self::Unclear { .. } => true,
+            // A program that says itself that it failed (a site's own filter refuses in its own words, say) has failed; one
+            // that was killed, or succeeded without a word, may have been through.
+            Self::Unclear { exit_code, .. } => !matches!(exit_code, Some(1..128 | 255)),
             _ => false,
         }
     }

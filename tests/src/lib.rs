@@ -7,7 +7,9 @@
 //! Everything here blocks and is called from plain `#[test]` functions; what must go on beside a test runs on threads
 //! that end with the value or the pipe that they serve. What fails panics, with all that was seen until then in the message.
 
+pub mod account;
 pub mod app_server;
+pub mod checkup;
 pub mod cli;
 pub mod cluster;
 pub mod codex_swarm;
@@ -20,6 +22,7 @@ pub mod processes;
 pub mod requires;
 pub mod router;
 pub mod schema;
+pub mod slurm_processes;
 pub mod slurm_workspace;
 pub mod small_disk;
 pub mod ssh_trouble;

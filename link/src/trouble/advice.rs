@@ -102,6 +102,14 @@ pub(super) fn of_ssh(kind: TroubleKind, facts: &Facts<'_>) -> Trouble {
             ),
             "is this machine online, and the VPN up if the cluster needs one? It is tried again".to_owned(),
         ),
+        TroubleKind::Busy if facts.words.contains("refused by peer") => (
+            format!(
+                "{alias} allows no further session on the connection: {}",
+                facts.line(&["refused by peer"])
+            ),
+            "it is tried again; sshd's MaxSessions there must be 2 at least, and a connection of ssh.control_path may have other users"
+                .to_owned(),
+        ),
         TroubleKind::Busy => (
             format!(
                 "{alias} takes no more connections at the moment: {}",

@@ -193,6 +193,14 @@ fn a_channel_without_its_master_is_a_broken_connection_and_no_unknown_host() {
 }
 
 #[test]
+fn an_sshd_with_too_few_sessions_is_told_with_its_setting() {
+    let words = "mux_client_request_session: session request failed: Session open refused by peer\r\n";
+    let trouble = of_ssh("hpc", words, Moment::Channel);
+    assert_eq!(trouble.kind, TroubleKind::Busy);
+    assert!(trouble.advice.contains("MaxSessions"), "{trouble}");
+}
+
+#[test]
 fn programs_that_do_not_start() {
     use TroubleKind::*;
     let said = [

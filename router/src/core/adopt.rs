@@ -6,7 +6,7 @@ use codeswarm_protocol::command::Command;
 use codeswarm_protocol::event::{RouterWord, SwarmState};
 use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::{JobId, Rejection, RejectionCode};
-use codeswarm_slurm::{Answer, job};
+use codeswarm_slurm::{Answer, JOB_NAME, job};
 
 use super::answer::{Asker, answer, reject};
 use super::job::SLURM;
@@ -145,6 +145,15 @@ impl Core {
         let job_id = job.job_id.clone();
         if self.jobs.contains_key(&job_id) {
             return Ok(());
+        }
+        // Its number may be a slip of the pen, and a prompt for it would wait for ever.
+        if job.name != JOB_NAME && job.swarm_id().is_none() {
+            let reason = format!(
+                "job {job_id} is no job of codeswarm: its name is {:?}. If its workers do use this mailbox, tell Slurm so: \
+                 scontrol update jobid={job_id} name={JOB_NAME}",
+                job.name
+            );
+            return Err(Rejection::field(RejectionCode::UnknownJob, "job_id", reason));
         }
         if super::job::is_over(&job.state) {
             let reason = format!("job {job_id} is over: {}", job.ending().unwrap_or_default());

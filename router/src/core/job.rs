@@ -27,6 +27,9 @@ const RESTING_TURNS: u32 = 4;
 const MISSING_ANSWERS: u32 = 3;
 const MISSING_FOR: Duration = Duration::from_secs(45);
 
+/// Different troubles with Slurm that are told before it answers again.
+const MOST_TROUBLES: usize = 8;
+
 /// One word about a job.
 #[derive(Debug, Clone)]
 pub(super) struct News {
@@ -63,9 +66,12 @@ impl From<job::Job> for News {
 }
 
 impl Swarm {
-    /// Slurm's word for how its job is.
+    /// Slurm's word for how its job is. Once the swarm has ended Slurm is not asked any more, and a word such as `RUNNING`
+    /// that was heard before is none.
     pub fn slurm_state(&self) -> Option<String> {
-        self.job.as_ref().and_then(|job| job.state.clone())
+        let state = self.job.as_ref().and_then(|job| job.state.clone())?;
+        let goes_on = state.parse().is_ok_and(|state: JobState| !is_over(&state));
+        (!self.status.is_over() || !goes_on).then_some(state)
     }
 }
 
@@ -159,11 +165,13 @@ impl Core {
         if !self.link_is_up() {
             return;
         }
+        // A controller that is slow to answer is not asked again meanwhile.
         let jobs = self.live_jobs(|swarm| self.is_due(swarm, poll, now));
-        if jobs.is_empty() {
+        if jobs.is_empty() || self.looking {
             return;
         }
         if let Ok(call) = queue::look(&jobs) {
+            self.looking = true;
             Self::call(Errand::Queue(jobs, now), call, context);
         }
     }
@@ -181,7 +189,7 @@ impl Core {
         if swarm.status != SwarmState::Running || job.missing.is_some() {
             return true;
         }
-        let (mut resting, mut speaking) = (true, true);
+        let (mut resting, mut speaking, mut all_over) = (true, true, true);
         for node in self
             .places(&swarm.swarm_id)
             .iter()
@@ -189,6 +197,11 @@ impl Core {
         {
             resting &= node.state == NodeState::Idle && node.open == 0;
             speaking &= node.is_over() || now.saturating_sub(node.heard) < poll;
+            all_over &= node.is_over();
+        }
+        // Whether a swarm without workers goes on is for Slurm to say.
+        if all_over {
+            return true;
         }
         if speaking {
             return false;
@@ -205,6 +218,7 @@ impl Core {
         outcome: Result<Answer, NotAnswered>,
         context: &mut Context<'_>,
     ) {
+        self.looking = false;
         let look = match outcome {
             Ok(answer) => queue::read_look(jobs, &answer).map_err(|error| error.to_string()),
             Err(not) => Err(not.error),
@@ -213,7 +227,6 @@ impl Core {
             Ok(look) => look,
             Err(error) => return self.slurm_is_silent(&error, context),
         };
-        self.slurm_trouble = None;
         for odd in look.odd {
             tracing::warn!(%odd, "a line of squeue was not understood");
         }
@@ -226,12 +239,14 @@ impl Core {
         }
     }
 
-    /// Told once until Slurm answers again.
+    /// Each trouble is told once until Slurm says something of a job again: squeue and scontrol have their own words for
+    /// the same.
     pub(super) fn slurm_is_silent(&mut self, error: &str, context: &mut Context<'_>) {
-        if self.slurm_trouble.as_deref() == Some(error) || !self.link_is_up() {
+        let is_told = self.slurm_troubles.contains(error) || self.slurm_troubles.len() >= MOST_TROUBLES;
+        if is_told || !self.link_is_up() {
             return;
         }
-        self.slurm_trouble = Some(error.to_owned());
+        self.slurm_troubles.insert(error.to_owned());
         let message = format!("the state of jobs is not known at present: {error}");
         let event = context.event(RouterWord::RouterTrouble { message });
         context.tell(Whom::Everybody, event);
@@ -269,10 +284,7 @@ impl Core {
             Err(not) => return self.slurm_is_silent(&not.error, context),
         };
         match shown {
-            Ok(job) => {
-                self.slurm_trouble = None;
-                self.heard_of(job_id, job.into(), asked, context);
-            }
+            Ok(job) => self.heard_of(job_id, job.into(), asked, context),
             Err(SlurmError::NoSuchJob { said }) => self.is_missing(job_id, asked, &said, context),
             Err(error) => self.slurm_is_silent(&error.to_string(), context),
         }
@@ -311,6 +323,7 @@ impl Core {
     /// Slurm's word about a job. What its nodes said after it was asked is newer.
     pub(super) fn heard_of(&mut self, job_id: &JobId, news: News, asked: Duration, context: &mut Context<'_>) {
         let now = context.at.now;
+        self.slurm_troubles.clear();
         let phase = news.state.phase();
         let has_run = self.has_run(job_id, asked);
         let Some(job) = self.live_job(job_id) else { return };
@@ -327,6 +340,8 @@ impl Core {
             .then(|| waits(news.reason.as_deref(), restarts, again))
             .flatten();
         let changed = before != (job.state.clone(), job.reason.clone());
+        // Slurm had not looked at it yet. It soon will have, and who launched it would like to hear why it waits.
+        let not_looked_at = phase == Phase::Waiting && job.reason.is_none() && job.looks == 0;
         match phase {
             Phase::Waiting if again => self.requeued(job_id, asked, context),
             Phase::Running => self.runs(job_id, &news.nodes, context),
@@ -339,6 +354,9 @@ impl Core {
         }
         if changed {
             self.tell_job(job_id, context);
+        }
+        if not_looked_at {
+            self.show_soon(job_id, context);
         }
         self.look_while_it_ends(job_id, context);
     }

@@ -74,6 +74,13 @@ impl Core {
         context: &mut Context<'_>,
     ) {
         match read(outcome) {
+            Ok(Cancelled::Taken | Cancelled::Over) if self.has_no_workers(job_id) => {
+                if let Some(job) = self.live_job(job_id) {
+                    job.over
+                        .get_or_insert_with(|| "the job was cancelled after its workers had ended".to_owned());
+                }
+                self.conclude(job_id, context);
+            }
             Ok(Cancelled::Taken | Cancelled::Over) => self.show_job(job_id, context),
             Ok(Cancelled::NotRunning) => self.try_to_end_again(job_id, "the job cannot be changed now", context),
             Err(error) => self.try_to_end_again(job_id, &error, context),
@@ -92,13 +99,19 @@ impl Core {
             return true;
         }
         if swarm.status == SwarmState::Terminating {
-            // Its workers have archived; nothing of the job is to stay.
+            // Its workers have archived; nothing of the job is to stay, or to be run again. When that is sure, it has ended.
             self.cancel_job(&job_id, context);
-            return true;
+            return false;
         }
         self.show_job(&job_id, context);
         self.show_soon(&job_id, context);
         false
+    }
+
+    fn has_no_workers(&self, job_id: &JobId) -> bool {
+        let places = self.jobs.get(job_id).map(|swarm_id| self.places(swarm_id));
+        let mut nodes = places.iter().flatten().filter_map(|place| self.nodes.get(place));
+        nodes.all(super::Node::is_over)
     }
 
     fn try_to_end_again(&mut self, job_id: &JobId, error: &str, context: &mut Context<'_>) {
@@ -120,13 +133,17 @@ impl Core {
         sentence: String,
         context: &mut Context<'_>,
     ) {
+        let asked_for = self
+            .live_swarm_of(job_id)
+            .is_some_and(|swarm| swarm.status == SwarmState::Terminating);
         let Some(job) = self.live_job(job_id).filter(|job| job.over.is_none()) else {
             return;
         };
         if let Some(news) = news {
             job.state = Some(news.state.to_string());
         }
-        job.reason = Some(sentence.clone());
+        // An end that was asked for needs no explanation, and nothing is to be done about it.
+        job.reason = (!asked_for).then(|| sentence.clone());
         job.over = Some(sentence);
         let Some(swarm) = self.live_swarm_of(job_id) else {
             return;
@@ -137,12 +154,7 @@ impl Core {
             .iter()
             .filter_map(|place| self.nodes.get(place))
             .any(|node| node.epoch.0 == 0);
-        match self
-            .settings
-            .slurm
-            .as_ref()
-            .filter(|_| silent && swarm.status != SwarmState::Terminating)
-        {
+        match self.settings.slurm.as_ref().filter(|_| silent && !asked_for) {
             Some(slurm) => {
                 let call = Call {
                     program: "tail".to_owned(),

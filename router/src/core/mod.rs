@@ -27,7 +27,7 @@ pub use job::SLURM;
 pub use link::{Link, LinkTrouble};
 pub use model::{ClientId, Injection, InjectionState, JobNow, Node, Swarm};
 pub use records::Passage;
-pub use submission::{Stage, Submission};
+pub use submission::{Stage, Submission, batch_job};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -111,8 +111,10 @@ pub struct Core {
     adopting: BTreeMap<JobId, adopt::Adoption>,
     /// Who waits for a swarm's heartbeats.
     asking_status: HashMap<SwarmId, Vec<answer::Asker>>,
-    /// What was told last about Slurm not answering.
-    slurm_trouble: Option<String>,
+    /// A look at the queue is under way.
+    looking: bool,
+    /// What was told about Slurm since it answered last.
+    slurm_troubles: BTreeSet<String>,
     timers: BTreeSet<(Duration, Timer)>,
     stopping: bool,
 }
@@ -150,7 +152,8 @@ impl Core {
             submissions: BTreeMap::new(),
             adopting: BTreeMap::new(),
             asking_status: HashMap::new(),
-            slurm_trouble: None,
+            looking: false,
+            slurm_troubles: BTreeSet::new(),
             swarms: BTreeMap::new(),
             jobs: HashMap::new(),
             nodes: BTreeMap::new(),

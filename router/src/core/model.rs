@@ -72,6 +72,13 @@ pub struct JobNow {
 }
 
 impl JobNow {
+    /// What became of it. That a worker failed is all that Slurm knows; `said` is what a worker has said of it.
+    pub(super) fn over_with(&self, said: Option<&str>) -> Option<String> {
+        let over = self.over.as_deref()?;
+        let said = said.filter(|_| self.state.as_deref() == Some("FAILED"));
+        Some(said.map_or_else(|| over.to_owned(), |said| format!("{over}. A worker says: {said}")))
+    }
+
     /// One of which nothing is known but how many workers share a node.
     pub fn of(agents_per_node: u32) -> Self {
         Self {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codeswarm_configs::SlurmSection;
-use codeswarm_protocol::frame::{Downward, Ticket};
+use codeswarm_protocol::event::RouterWord;
+use codeswarm_protocol::frame::Downward;
 use codeswarm_protocol::{JobId, Rejection, RejectionCode, SwarmId};
 use codeswarm_slurm::{Answer, BatchJob, Call, batch, job, partition, queue};
 use serde::{Deserialize, Serialize};
@@ -14,13 +15,19 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Asker, reject};
 use super::link::Link;
 use super::model::{Awaited, JobNow, Swarm};
-use super::{Change, Context, Core, Errand, NotAnswered, SlurmSettings, Timer};
+use super::{Change, Context, Core, Errand, NotAnswered, SlurmSettings, Timer, Whom};
 
 /// How long a launch may wait for the link before it is refused.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// When the queue is searched for a job whose submission was not answered: sbatch may still have been at work.
-const SEARCH_AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
+/// How long it takes to the first and each further search of the queue for a job whose submission was not answered: sbatch
+/// may still be at work.
+const SEARCH_AFTER: [Duration; 4] = [
+    Duration::from_secs(3),
+    Duration::from_secs(7),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+];
 
 /// How far a launch is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +64,12 @@ pub struct Submission {
     under_way: bool,
     #[serde(skip)]
     searches: usize,
+    /// Who asked was told why it waits.
+    #[serde(skip)]
+    told_waiting: bool,
+    /// No job was found: told as soon as none that turns up later can run.
+    #[serde(skip)]
+    given_up: Option<Rejection>,
 }
 
 impl Submission {
@@ -79,6 +92,8 @@ impl Submission {
             deadline: Duration::ZERO,
             under_way: false,
             searches: 0,
+            told_waiting: false,
+            given_up: None,
         }
     }
 
@@ -96,24 +111,32 @@ impl Submission {
 
     /// What is handed to sbatch, checked whole.
     pub(super) fn batch_job(&self, settings: &SlurmSettings, binary: &str) -> Result<Call, batch::BatchError> {
-        let swarm_id = self.swarm.swarm_id.clone();
         let job = BatchJob {
             node_count: self.cluster_nodes,
             agents_per_node: self.swarm.job.as_ref().map_or(1, |job| job.agents_per_node),
-            partition: self.slurm.partition.clone(),
-            account: self.slurm.account.clone(),
-            qos: self.slurm.qos.clone(),
-            time_limit: self.slurm.time_limit.clone(),
-            constraint: self.slurm.constraint.clone(),
-            gres: self.slurm.gres.clone(),
-            sbatch_args: self.slurm.sbatch_args.clone(),
-            root: settings.root.clone(),
-            worker: binary.to_owned(),
-            launch_file: format!("{}/launch/{swarm_id}.json", settings.root),
-            template: settings.template.clone(),
-            swarm_id,
+            ..batch_job(&self.slurm, settings, &self.swarm.swarm_id, binary)
         };
         job.submit()
+    }
+}
+
+/// What is asked of Slurm for one node and one worker of a swarm with these settings; the doctor asks for the same.
+pub fn batch_job(slurm: &SlurmSection, settings: &SlurmSettings, swarm_id: &SwarmId, binary: &str) -> BatchJob {
+    BatchJob {
+        node_count: 1,
+        agents_per_node: 1,
+        partition: slurm.partition.clone(),
+        account: slurm.account.clone(),
+        qos: slurm.qos.clone(),
+        time_limit: slurm.time_limit.clone(),
+        constraint: slurm.constraint.clone(),
+        gres: slurm.gres.clone(),
+        sbatch_args: slurm.sbatch_args.clone(),
+        root: settings.root.clone(),
+        worker: binary.to_owned(),
+        launch_file: format!("{}/launch/{swarm_id}.json", settings.root),
+        template: settings.template.clone(),
+        swarm_id: swarm_id.clone(),
     }
 }
 
@@ -180,6 +203,9 @@ impl Core {
             return;
         };
         submission.under_way = true;
+        if submission.given_up.is_some() {
+            return self.withdraw(swarm_id, context);
+        }
         match &submission.stage {
             Stage::Waiting if submission.immediate => {
                 Self::call(Errand::Idle(swarm_id.clone()), partition::show(), context);
@@ -251,6 +277,12 @@ impl Core {
         let Some(submission) = self.submissions.get_mut(swarm_id) else {
             return;
         };
+        if let Some(rejection) = submission.given_up.take() {
+            if let Some(error) = error {
+                tracing::warn!(%swarm_id, %error, "a launch file could not be withdrawn");
+            }
+            return self.end_refused(swarm_id, rejection, context);
+        }
         if let Some(error) = error {
             let reason = format!("the launch file could not be written: {error}");
             return self.refuse_launch(swarm_id, Rejection::new(RejectionCode::LaunchFailed, reason), context);
@@ -293,6 +325,15 @@ impl Core {
             submission.stage = Stage::Waiting;
             context.save(Change::SubmissionOver(swarm_id.clone()));
         }
+        let up = matches!(self.link, Link::Up { .. });
+        // While the link is down, that is told already.
+        if let Some(asker) = submission.asker.as_ref().filter(|_| up && !submission.told_waiting) {
+            let whom = Whom::Client(asker.client);
+            let message = format!("the launch waits: {}", not.error);
+            submission.told_waiting = true;
+            let event = context.event(RouterWord::RouterTrouble { message });
+            context.tell(whom, event);
+        }
         if context.at.now >= submission.deadline {
             let reason = format!("{}. Nothing was launched", not.error);
             return self.refuse_launch(swarm_id, Rejection::new(RejectionCode::Link, reason), context);
@@ -317,10 +358,7 @@ impl Core {
             return;
         };
         submission.under_way = false;
-        let when = SEARCH_AGAIN
-            .get(submission.searches.min(1))
-            .copied()
-            .unwrap_or_default();
+        let when = SEARCH_AFTER.get(submission.searches).copied().unwrap_or_default();
         self.timers
             .insert((context.at.now + when, Timer::Submission(swarm_id.clone())));
     }
@@ -350,14 +388,15 @@ impl Core {
             return self.has_job(swarm_id, job_id, context);
         }
         submission.searches += 1;
-        if submission.searches <= SEARCH_AGAIN.len() {
+        if submission.searches < SEARCH_AFTER.len() {
             return self.search_later(swarm_id, context);
         }
         let reason = format!(
             "the answer of sbatch was lost, and squeue shows no job with the comment codeswarm:{swarm_id}, so the launch is \
              given up; should that job turn up all the same, its workers will refuse to run. Launch again"
         );
-        self.refuse_launch(swarm_id, Rejection::new(RejectionCode::LaunchFailed, reason), context);
+        submission.given_up = Some(Rejection::new(RejectionCode::LaunchFailed, reason));
+        self.withdraw(swarm_id, context);
     }
 
     /// The job's first state is known, or will not be: now the launch is a swarm, with its first prompts, all at once.
@@ -419,27 +458,38 @@ impl Core {
         }
     }
 
-    /// Nothing came of it. Its launch file is withdrawn, so that a job that turns up all the same does nothing.
+    /// Nothing came of it. Slurm was not asked, or has refused, so that its launch file is nobody's.
     fn refuse_launch(&mut self, swarm_id: &SwarmId, rejection: Rejection, context: &mut Context<'_>) {
+        if self
+            .submissions
+            .get(swarm_id)
+            .is_some_and(|one| one.stage != Stage::Waiting)
+        {
+            self.withdraw(swarm_id, context);
+        }
+        self.end_refused(swarm_id, rejection, context);
+    }
+
+    /// A job that finds its launch file like this does nothing.
+    fn withdraw(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
+        let Some(submission) = self.submissions.get(swarm_id) else {
+            return;
+        };
+        let mut withdrawn = submission.swarm.spec.clone();
+        withdrawn.node_count = 0;
+        if let Ok(data) = serde_json::to_vec_pretty(&withdrawn) {
+            let ticket = self.ticket(Awaited::LaunchFile(swarm_id.clone()));
+            let (swarm_id, data) = (swarm_id.clone(), data.into());
+            self.ask_follower(Downward::Launch { ticket, swarm_id, data }, context);
+        }
+    }
+
+    fn end_refused(&mut self, swarm_id: &SwarmId, rejection: Rejection, context: &mut Context<'_>) {
         let Some(submission) = self.submissions.remove(swarm_id) else {
             return;
         };
         if submission.stage != Stage::Waiting {
             context.save(Change::SubmissionOver(swarm_id.clone()));
-            let mut withdrawn = submission.swarm.spec.clone();
-            withdrawn.node_count = 0;
-            if let Ok(data) = serde_json::to_vec_pretty(&withdrawn) {
-                self.last_ticket += 1;
-                let (ticket, swarm_id) = (Ticket(self.last_ticket), swarm_id.clone());
-                self.ask_follower(
-                    Downward::Launch {
-                        ticket,
-                        swarm_id,
-                        data: data.into(),
-                    },
-                    context,
-                );
-            }
         }
         match submission.asker {
             Some(asker) => reject(&asker, rejection, context),

@@ -197,6 +197,8 @@ impl Core {
         }
         let lost = nodes().filter(|node| node.state == NodeState::Lost).count();
         let trouble = nodes().find_map(|node| node.error.clone());
+        let said = nodes().filter(|node| node.state == NodeState::Exited);
+        let said = said.filter_map(|node| node.error.clone()).next();
         if !self.job_lets_go(swarm_id, context) {
             return;
         }
@@ -216,7 +218,7 @@ impl Core {
                         swarm.node_count
                     ),
                 };
-                let over = swarm.job.as_ref().and_then(|job| job.over.clone());
+                let over = swarm.job.as_ref().and_then(|job| job.over_with(said.as_deref()));
                 swarm.reason = Some(over.unwrap_or_else(|| format!("{what}{trouble}")));
             }
         }

@@ -11,6 +11,7 @@ mod mailbox;
 mod promises;
 mod provider;
 mod rules;
+mod slurm_histories;
 mod slurm_job;
 mod slurm_launch;
 mod store;
@@ -80,8 +81,8 @@ fn play_all(seeds: impl Iterator<Item = u64>, with_database: bool) -> Tally {
 }
 
 /// How many histories are played; the environment may ask for more.
-fn histories() -> u64 {
-    std::env::var("CODESWARM_HISTORIES").map_or(HISTORIES, |count| count.parse().unwrap())
+fn how_many(usually: u64) -> u64 {
+    std::env::var("CODESWARM_HISTORIES").map_or(usually, |count| count.parse().unwrap())
 }
 
 /// One history alone, if the environment names one.
@@ -97,7 +98,7 @@ fn p1_p2_p3_p6_p11_p12_ten_thousand_histories_keep_the_promises() {
         return;
     }
     let halves: Vec<_> = (0..2)
-        .map(|half| std::thread::spawn(move || play_all((half..histories()).step_by(2), false)))
+        .map(|half| std::thread::spawn(move || play_all((half..how_many(HISTORIES)).step_by(2), false)))
         .collect();
     let mut sum = Tally::default();
     for half in halves {

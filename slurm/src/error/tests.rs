@@ -155,6 +155,20 @@ fn a_missing_command_is_told_apart_from_a_failing_one() {
     let killed = SlurmError::read("squeue", &Answer::default());
     assert!(killed.to_string().contains("did not come to its end"), "{killed}");
     assert!(killed.may_have_happened());
+    // A site's own word, as a cli_filter plugin says it: nothing was submitted, whatever it means.
+    for code in [1, 255] {
+        let filter = SlurmError::read(
+            "sbatch",
+            &answer(code, "", "sbatch: error: interactive time is for courses only"),
+        );
+        assert!(
+            matches!(filter, SlurmError::Unclear { .. }) && !filter.may_have_happened(),
+            "{filter}"
+        );
+    }
+    for code in [0, 137] {
+        assert!(SlurmError::read("sbatch", &answer(code, "", "")).may_have_happened());
+    }
 }
 
 #[test]

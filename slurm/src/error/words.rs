@@ -93,5 +93,7 @@ pub(super) const REFUSED: &[(&str, Option<Setting>)] = &[
     ("access/permission denied", None),
     ("unspecified error", None),
     ("invalid --", Some(Setting::SbatchArgs)),
+    ("invalid numeric value", Some(Setting::SbatchArgs)),
+    ("unrecognized --", Some(Setting::SbatchArgs)),
     ("batch job submission failed", None),
 ];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use codeswarm_protocol::event::{NodeState, RouterEvent, RouterWord, SwarmState};
 use codeswarm_protocol::frame::Downward;
+use codeswarm_protocol::record::Word;
 use codeswarm_protocol::{JobId, RejectionCode, SwarmId};
 use serde_json::json;
 
@@ -167,7 +168,16 @@ fn p11_squeue_that_is_empty_slow_or_failing_and_words_that_are_not_known_end_not
         says(1, "", "slurm_load_jobs error: Unable to contact slurm controller\n"),
     );
     assert!(told(&again).is_empty(), "{again:?}");
-    alone.answer(asked(), no_answer(true));
+    // Nor when the two commands that are asked fail in turn, each with its own words.
+    let other = alone.answer(asked(), no_answer(true));
+    assert_eq!(told(&other).len(), 1, "{other:?}");
+    for _ in 0..3 {
+        let silent = "slurm_load_jobs error: Unable to contact slurm controller\n";
+        let mut again = alone.answer(asked(), says(1, "", silent));
+        again.extend(alone.answer(asked(), says(0, "", "")));
+        again.extend(alone.answer(asked(), no_answer(true)));
+        assert!(told(&again).is_empty(), "{again:?}");
+    }
     alone.answer(asked(), says(0, &line("27", "TELEPORTED", "None"), ""));
     alone.answer(
         Errand::Show(job("27"), alone.now),
@@ -226,11 +236,13 @@ fn p7_a_swarm_is_ended_by_a_signal_to_its_workers_and_cancelled_only_after_their
 
     alone.exits(&place("27", 0));
     let effects = alone.exits(&place("27", 1));
-    assert!(
-        errands(&effects).contains(&Errand::Cancel(job("27"))),
-        "nothing of the job may stay"
-    );
-    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminated);
+    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminating);
+    let cancel = errands(&effects).pop().unwrap();
+    assert_eq!(cancel, Errand::Cancel(job("27")), "nothing of the job may stay");
+    alone.answer(cancel, says(0, "", ""));
+    let swarm = alone.swarm_of_job("27");
+    assert_eq!(swarm.status, SwarmState::Terminated);
+    assert_eq!(swarm.slurm_state(), None, "RUNNING was heard before its end");
 }
 
 #[test]
@@ -245,7 +257,10 @@ fn p6_a_swarm_that_never_ran_is_cancelled_and_its_prompts_end() {
     let show = errands(&alone.answer(cancel, says(0, "", ""))).pop().unwrap();
     let effects = alone.answer(show, shown("27", "CANCELLED", "None", 0));
     assert_eq!(failed(&effects), first.iter().collect::<Vec<_>>());
-    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminated);
+    let swarm = alone.swarm_of_job("27");
+    assert_eq!(swarm.status, SwarmState::Terminated);
+    assert_eq!(swarm.slurm_state().as_deref(), Some("CANCELLED"));
+    assert_eq!(swarm.job.unwrap().reason, None, "it was asked for");
     assert!(
         told(&effects)
             .iter()
@@ -289,6 +304,28 @@ fn a_job_that_failed_before_a_worker_spoke_is_told_with_the_last_words_of_its_er
 }
 
 #[test]
+fn a_job_that_failed_is_told_with_what_its_workers_have_said_of_it() {
+    let mut alone = connected();
+    alone.launch_job("27");
+    for rank in 0..2 {
+        let at = place("27", rank);
+        alone.record(&at, 1, worker_start(), None);
+        let message = "no program /opt/codex".to_owned();
+        alone.record(&at, 1, Word::WorkerError { message }, None);
+        alone.exits(&at);
+    }
+    alone.answer(
+        Errand::Show(job("27"), alone.now),
+        shown("27", "FAILED", "NonZeroExitCode", 0),
+    );
+    let reason = alone.swarm_of_job("27").reason.unwrap();
+    assert!(
+        reason.starts_with("FAILED") && reason.contains("/opt/codex"),
+        "{reason}"
+    );
+}
+
+#[test]
 fn the_queue_is_asked_once_a_while_and_not_at_all_while_workers_speak() {
     let mut alone = connected();
     alone.launch_job("27");
@@ -308,6 +345,20 @@ fn the_queue_is_asked_once_a_while_and_not_at_all_while_workers_speak() {
         }
     }
     assert!((15..=20).contains(&looks), "{looks} looks in ten minutes");
+
+    // Nor is a controller asked again that has not answered yet.
+    let looks_in = |effects: &[Effect]| {
+        let is_look = |errand: &Errand| matches!(errand, Errand::Queue(..));
+        errands(effects).into_iter().filter(is_look).count()
+    };
+    let unanswered: usize = (600..900)
+        .map(|second| {
+            alone.now = Duration::from_secs(second);
+            looks_in(&alone.step(Input::Tick))
+        })
+        .sum();
+    assert_eq!(unanswered, 1);
+    alone.answer(Errand::Queue(vec![job("27")], alone.now), no_answer(true));
 
     let talks = |alone: &mut Alone, speaks: bool| {
         let mut looks = 0;
@@ -363,7 +414,7 @@ fn a_command_that_names_an_unknown_job_adopts_it_and_is_then_carried_out_once() 
 }
 
 #[test]
-fn a_job_that_slurm_does_not_know_or_that_is_over_is_not_adopted() {
+fn a_job_that_slurm_does_not_know_that_is_over_or_not_ours_is_not_adopted() {
     let mut alone = connected();
     let adopt = errands(&alone.request(1, "r1", inject("28"))).pop().unwrap();
     assert_eq!(
@@ -374,6 +425,14 @@ fn a_job_that_slurm_does_not_know_or_that_is_over_is_not_adopted() {
     let (code, reason) = refused(&alone.answer(adopt, shown("29", "TIMEOUT", "TimeLimit", 0)));
     assert_eq!(code, RejectionCode::UnknownJob);
     assert!(reason.contains("time limit"), "{reason}");
+    let adopt = errands(&alone.request(1, "r5", inject("31"))).pop().unwrap();
+    let line = "JobId=31 JobName=relax.sh UserId=me(1) JobState=RUNNING Reason=None NumNodes=1 NumTasks=1\n";
+    let (code, reason) = refused(&alone.answer(adopt, says(0, line, "")));
+    assert_eq!(code, RejectionCode::UnknownJob);
+    assert!(
+        reason.contains("no job of codeswarm: its name is \"relax.sh\""),
+        "{reason}"
+    );
     assert_eq!(
         refused(&alone.request(1, "r3", inject("local-7"))).0,
         RejectionCode::UnknownJob
@@ -393,6 +452,15 @@ fn p3_a_prompt_that_waited_too_long_for_the_link_has_failed_and_is_never_sent() 
     alone.now += Duration::from_secs(61);
     let effects = alone.step(Input::Tick);
     assert_eq!(failed(&effects), [&waits]);
+    let why = told(&effects).into_iter().find_map(|event| match &event.word {
+        RouterWord::InjectFailed { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(
+        why.as_ref()
+            .is_some_and(|why| why.contains("ssh hpc: permission denied")),
+        "ssh's own words: {why:?}"
+    );
     let pending = told(&effects)
         .into_iter()
         .any(|event| matches!(event.word, RouterWord::InjectPending { .. }));

@@ -184,7 +184,7 @@ fn a_job_that_is_not_found_is_given_up_and_its_launch_withdrawn() {
     let (submit, ..) = alone.until_sbatch(&effects);
     alone.answer(submit, no_answer(true));
     let mut last = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         alone.now += Duration::from_secs(31);
         let find = errands(&alone.step(Input::Tick)).pop().unwrap();
         // squeue that fails says nothing.
@@ -196,12 +196,25 @@ fn a_job_that_is_not_found_is_given_up_and_its_launch_withdrawn() {
         assert_eq!(errands(&alone.step(Input::Tick)).pop().unwrap(), find);
         last = alone.answer(find, says(0, "", ""));
     }
-    assert_eq!(refused(&last).0, RejectionCode::LaunchFailed);
-    let Some(Downward::Launch { data, .. }) = down(&last).pop() else {
-        panic!("{last:?}")
+    // It is refused when no job that turns up later can run, whatever breaks meanwhile.
+    let withdrawal = |effects: &[Effect]| {
+        assert!(told(effects).is_empty(), "{effects:?}");
+        let Some(Downward::Launch { data, ticket, .. }) = down(effects).pop() else {
+            panic!("{effects:?}")
+        };
+        let withdrawn: serde_json::Value = serde_json::from_slice(&data).unwrap();
+        assert_eq!(withdrawn["node_count"], 0);
+        ticket
     };
-    let withdrawn: serde_json::Value = serde_json::from_slice(&data).unwrap();
-    assert_eq!(withdrawn["node_count"], 0);
+    withdrawal(&last);
+    alone.step(cut(false));
+    let ticket = withdrawal(&alone.connect());
+    let effects = alone.step(Input::Prepared { ticket, error: None });
+    assert_eq!(refused(&effects).0, RejectionCode::LaunchFailed);
+    assert!(
+        matches!(saved(&effects)[..], [Change::SubmissionOver(_)]),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -236,6 +249,23 @@ fn p12_the_same_launch_again_while_it_is_on_its_way_is_one_launch_and_told_to_wh
     let effects = alone.answer(announce, shown("27", "PENDING", "None", 0));
     let to_second = |effect: &Effect| matches!(effect, Effect::Tell { whom: crate::core::Whom::Client(client), .. } if client.0 == 2);
     assert!(effects.iter().any(to_second), "{effects:?}");
+}
+
+#[test]
+fn who_waits_for_a_launch_hears_once_what_it_waits_for() {
+    let mut alone = connected();
+    let effects = alone.request(1, "r1", launch());
+    let (submit, ..) = alone.until_sbatch(&effects);
+    let effects = alone.answer(submit, no_answer(false));
+    assert!(
+        matches!(&told(&effects)[0].word, RouterWord::RouterTrouble { message } if message.contains("waits")),
+        "{effects:?}"
+    );
+    alone.now += Duration::from_secs(2);
+    let effects = alone.step(Input::Tick);
+    let (submit, ..) = alone.until_sbatch(&effects);
+    let effects = alone.answer(submit, no_answer(false));
+    assert!(told(&effects).is_empty(), "{effects:?}");
 }
 
 #[test]
