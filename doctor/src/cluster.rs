@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use codeswarm_configs::{Config, SlurmCluster};
-use codeswarm_link::{Login, LoginNode, TroubleKind, WatchMode, connect_once};
+use codeswarm_link::{Login, LoginNode, TroubleKind, WatchMode, connect_once, no_greeting};
 use codeswarm_router::{cluster, core, endpoint::Endpoint};
 use codeswarm_slurm::{partition, ping, settings, trial};
 
 use crate::check::{Name, Status, Verdict};
 use crate::facts::WorkspaceFacts;
 use crate::judge;
-use crate::login::{self, ASKING};
+use crate::login::{self, ASKING, NoLook};
 use crate::run::Doctor;
 
 /// What cannot be looked at without the login node.
@@ -66,7 +66,7 @@ pub(crate) struct Reached<'c> {
 impl Doctor<'_> {
     pub(crate) async fn slurm(&mut self, config: &Config, cluster: &SlurmCluster, slurm: core::SlurmSettings) {
         let Some(node) = self.reach(config, cluster).await else {
-            return self.skip(&AFTER_SSH, "the login node was not reached");
+            return self.skip(&AFTER_SSH, "the login node does not run our commands");
         };
         let reached = Reached {
             config,
@@ -117,20 +117,33 @@ impl Doctor<'_> {
             }
         };
         let connect = began.elapsed().as_secs_f64();
+        let ssh = cluster.ssh.as_ref();
+        let alias = ssh.map(|ssh| ssh.login_alias.clone());
+        let reached = |channel| judge::login::Reached {
+            alias: alias.clone(),
+            connect,
+            channel,
+            by_hand: ssh.is_some_and(|ssh| ssh.control_path.is_some()),
+        };
         let look = match login::look(&node).await {
             Ok(look) => look,
-            Err(verdict) => {
+            Err(NoLook::Connection(verdict)) => {
                 self.end(Name::Ssh, verdict);
                 return None;
             }
+            Err(NoLook::Silent(how)) => {
+                self.end(Name::Ssh, judge::login::reached(&reached(None)));
+                let host = alias.as_deref().unwrap_or("this machine");
+                self.end(Name::LoginShell, judge::trouble(&no_greeting(host, &how)));
+                return None;
+            }
+            Err(NoLook::Shell(verdict)) => {
+                self.end(Name::Ssh, judge::login::reached(&reached(None)));
+                self.end(Name::LoginShell, verdict);
+                return None;
+            }
         };
-        let ssh = cluster.ssh.as_ref();
-        let seen = judge::login::Reached {
-            alias: ssh.map(|ssh| ssh.login_alias.clone()),
-            connect,
-            channel: look.took,
-            by_hand: ssh.is_some_and(|ssh| ssh.control_path.is_some()),
-        };
+        let seen = reached(Some(look.took));
         self.end(Name::Ssh, judge::login::reached(&seen));
         self.end(Name::LoginShell, judge::login::shell(&look.shell));
         let (before, after) = look.between;

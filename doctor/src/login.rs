@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use codeswarm_link::{Call, LoginNode};
+use codeswarm_link::{Call, LoginNode, RunError};
 use codeswarm_router::provider::run_on;
 use codeswarm_slurm::SlurmError;
 use serde::de::DeserializeOwned;
@@ -12,6 +12,9 @@ use crate::judge::{self, login::CommandSeen, login::ShellSeen};
 
 /// How long a question may take; a controller that is down is waited for 18 s by some commands.
 pub const ASKING: Duration = Duration::from_secs(45);
+
+/// How long the first one may take, which does nothing that takes time.
+const FIRST: Duration = Duration::from_secs(20);
 
 /// Begins each line that is meant for us, since the shell may print others.
 const MARK: &str = "codeswarm-doctor: ";
@@ -34,13 +37,30 @@ pub struct FirstLook {
     pub took: f64,
 }
 
+/// Why there was no first look.
+pub enum NoLook {
+    /// The connection does not carry a command.
+    Connection(Verdict),
+    /// The shell does not end in time; how that shows.
+    Silent(String),
+    /// It does something else.
+    Shell(Verdict),
+}
+
+impl NoLook {
+    fn of(error: RunError) -> Self {
+        match error {
+            RunError::MayHaveRun { what, .. } => Self::Silent(what),
+            RunError::NotConnected { .. } => Self::Connection(judge::run_error(&error)),
+            RunError::NotFound { .. } | RunError::TooMuchOutput { .. } => Self::Shell(judge::run_error(&error)),
+        }
+    }
+}
+
 /// The first command.
-pub async fn look(node: &LoginNode) -> Result<FirstLook, Verdict> {
+pub async fn look(node: &LoginNode) -> Result<FirstLook, NoLook> {
     let (before, began) = (now(), Instant::now());
-    let answer = node
-        .run(&shell(LOOK), ASKING)
-        .await
-        .map_err(|error| judge::run_error(&error))?;
+    let answer = node.run(&shell(LOOK), FIRST).await.map_err(NoLook::of)?;
     let (after, took) = (now(), began.elapsed().as_secs_f64());
     let (out, errors) = (text(&answer.stdout), text(&answer.stderr));
     let marked = |key: &str| -> Vec<String> {
@@ -51,13 +71,13 @@ pub async fn look(node: &LoginNode) -> Result<FirstLook, Verdict> {
     let before_ours = out.split(MARK).next().unwrap_or_default().to_owned();
     let Some(host) = marked("host").pop() else {
         let said = out.lines().chain(errors.lines()).find(|line| !line.trim().is_empty());
-        return Err(Verdict::failure(
+        return Err(NoLook::Shell(Verdict::failure(
             format!(
                 "the shell there does not run `sh -c`: it says {:?}",
                 said.unwrap_or("nothing")
             ),
             "a non-interactive login must run the command that it is given, and nothing else",
-        ));
+        )));
     };
     Ok(FirstLook {
         shell: ShellSeen {
@@ -178,7 +198,9 @@ mod tests {
     #[tokio::test]
     async fn this_machine_is_looked_at() {
         let here = LoginNode::here();
-        let seen = look(&here).await.unwrap();
+        let Ok(seen) = look(&here).await else {
+            panic!("no shell")
+        };
         assert!(
             !seen.shell.host.is_empty() && seen.shell.before.is_empty(),
             "{:?}",

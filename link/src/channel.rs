@@ -22,8 +22,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::channel::ending::Ended;
-pub use crate::channel::ending::of_refusal;
 pub(crate) use crate::channel::ending::{Start, at_start};
+pub use crate::channel::ending::{no_greeting, of_refusal};
 use crate::channel::frames::{Stop, read, write};
 use crate::liveness::{Liveness, PING_EVERY, PING_TIMEOUT};
 use crate::session::{Session, system};

@@ -31,7 +31,7 @@ mod sockets;
 pub mod trouble;
 
 pub use call::{Answer, Call};
-pub use channel::{RemoteFollower, of_refusal};
+pub use channel::{RemoteFollower, no_greeting, of_refusal};
 pub use codeswarm_follower::{Follower, WatchMode};
 pub use deploy::Binary;
 pub use deploy_here::deploy_here;

@@ -7,7 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::cli::{Output, run};
-use crate::workspace::Workspace;
+use crate::slurm_workspace::SlurmWorkspace;
+use crate::workspace::{Workspace, wait_until};
 
 /// What the doctor said.
 #[derive(Debug)]
@@ -119,4 +120,12 @@ pub fn path_without_slurm(folder: &Path) -> (String, String) {
         symlink(program, folder.join(name)).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     }
     ("PATH".to_owned(), folder.display().to_string())
+}
+
+/// Waits until the short job is over, which it is a moment after it has told everything.
+pub fn no_job_is_left(workspace: &SlurmWorkspace) {
+    wait_until("no job is left", || match workspace.jobs() {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
+    });
 }

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use codeswarm_tests::checkup::{Checkup, path_without_slurm};
+use codeswarm_tests::checkup::{Checkup, no_job_is_left, path_without_slurm};
 use codeswarm_tests::cluster::TestCluster;
 use codeswarm_tests::fakes::Fakes;
 use codeswarm_tests::login_node::LoginOptions;
@@ -45,8 +45,7 @@ fn without_a_job(workspace: &SlurmWorkspace) -> Checkup {
 
 fn with_a_job(workspace: &SlurmWorkspace) -> Checkup {
     let checkup = Checkup::of(workspace, &["--wait", "30"]);
-    let left = workspace.jobs();
-    assert!(left.is_empty(), "jobs are left: {left:?}");
+    no_job_is_left(workspace);
     let runs = workspace.path().join("shared/codeswarm/runs");
     let left: Vec<_> = std::fs::read_dir(runs).into_iter().flatten().flatten().collect();
     assert!(left.is_empty(), "files are left: {left:?}");
@@ -323,4 +322,18 @@ fn broken_22_nobody_takes_ssh_connections() {
     let checkup = without_a_job(&workspace);
     checkup.fails_at("ssh", &["does not take ssh connections"]);
     assert_eq!(checkup.output.code(), 75, "it may do so later");
+}
+
+#[test]
+fn broken_23_the_login_shell_waits_for_something() {
+    let Some(cluster) = requires::cluster() else { return };
+    let mut workspace = installed(&cluster);
+    let options = LoginOptions {
+        sshd_lines: vec!["ForceCommand exec sleep 600".to_owned()],
+        ..SlurmWorkspace::login_options(&workspace.fakes)
+    };
+    workspace.login.start_again_with(&options);
+    let checkup = without_a_job(&workspace);
+    checkup.fails_at("login_shell", &["had not ended after 20s", "start files"]);
+    assert_eq!(checkup.names("ok"), ["configuration", "ssh"]);
 }

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use codeswarm_tests::checkup::{Checkup, path_without_slurm};
+use codeswarm_tests::checkup::{Checkup, no_job_is_left, path_without_slurm};
 use codeswarm_tests::cli::{cli, run};
 use codeswarm_tests::cluster::{NODES, TestCluster};
 use codeswarm_tests::model_server::ModelServer;
@@ -21,7 +21,7 @@ fn sound(workspace: SlurmWorkspace) -> SlurmWorkspace {
 
 fn assert_nothing_is_left(workspace: &SlurmWorkspace) {
     workspace.login.wait_until_quiet();
-    assert!(workspace.jobs().is_empty(), "{:?}", workspace.jobs());
+    no_job_is_left(workspace);
     let runs = std::fs::read_dir(workspace.path().join("shared/codeswarm/runs")).unwrap();
     let left: Vec<_> = runs.flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{left:?}");

@@ -13,8 +13,8 @@ pub struct Reached {
     pub alias: Option<String>,
     /// Seconds until the connection stood.
     pub connect: f64,
-    /// Seconds of one command on it.
-    pub channel: f64,
+    /// Seconds of one command on it; absent: none has ended.
+    pub channel: Option<f64>,
     /// Whether a person has opened it.
     pub by_hand: bool,
 }
@@ -24,16 +24,17 @@ pub fn reached(seen: &Reached) -> Verdict {
     let Some(alias) = &seen.alias else {
         return Verdict::ok("this machine is the login node: no ssh is needed");
     };
+    let command = seen.channel.map_or(String::new(), |channel| {
+        format!("; a further command takes {}", span(channel))
+    });
     if seen.by_hand {
         return Verdict::ok(format!(
-            "the connection to {alias} that was opened by hand is used (ssh.control_path); a command takes {}",
-            span(seen.channel)
+            "the connection to {alias} that was opened by hand is used (ssh.control_path){command}"
         ));
     }
     Verdict::ok(format!(
-        "{alias} lets us in without asking, in {}; a further command takes {}",
-        span(seen.connect),
-        span(seen.channel)
+        "{alias} lets us in without asking, in {}{command}",
+        span(seen.connect)
     ))
 }
 

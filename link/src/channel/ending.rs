@@ -107,7 +107,7 @@ pub fn of_refusal(alias: &str, program: &str, told: &str) -> Trouble {
 }
 
 /// What answers is no follower.
-pub(super) fn no_greeting(alias: &str, what: &str) -> Trouble {
+pub fn no_greeting(alias: &str, what: &str) -> Trouble {
     Trouble::new(
         TroubleKind::NoGreeting,
         format!("the shell on {alias} started no follower: {}", shortened(what)),
