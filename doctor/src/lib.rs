@@ -5,10 +5,11 @@
 //! know a router's state or its clients, start an agent's session, or take a mailbox that somebody holds.
 //!
 //! - [`check`] is what a check says; [`judge`] decides, without I/O, what was seen means.
-//! - [`run`] has the order of the checks; `login`, `short_job` and `local` look.
+//! - [`run`] begins and sums up; `cluster` and `local` have the order of the checks; `login` and `short_job` look.
 //! - [`probe`] is the other end: what the deployed program looks at on the login node and on a compute node ([`facts`]).
 
 pub mod check;
+mod cluster;
 pub mod facts;
 pub mod judge;
 mod local;

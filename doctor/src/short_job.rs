@@ -9,11 +9,12 @@ use codeswarm_slurm::ending::{Waiting, waiting};
 use codeswarm_slurm::{Job, Phase, batch, cancel, job, time_limit, trial};
 
 use crate::check::{Name, Verdict};
+use crate::cluster::{IN_JOB, Reached};
 use crate::facts::{Ask, ExchangeFacts, WorkspaceFacts};
 use crate::judge::{self, node::EXCHANGE_SECONDS, span};
 use crate::login::{self, ASKING};
 use crate::probe::folder::{Cleaned, Prepared, new_name};
-use crate::run::{Doctor, IN_JOB, Reached};
+use crate::run::Doctor;
 
 /// How long the job asks for, in minutes; less where the partition or the configuration allows less.
 const MINUTES: u64 = 5;

@@ -181,7 +181,7 @@ async fn launch(alias: &str, folder: &SocketFolder, config: Option<&Path>) -> Re
         .args(master_arguments(alias, &folder.socket(), &folder.log(), config))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(said_by_others(&folder.log()))
+        .stderr(Stdio::null())
         // What it said is read as C's locale has it.
         .env("LC_ALL", "C")
         // So that a proxy command ends with it, and a terminal's Ctrl-C does not end it before us.
@@ -200,12 +200,6 @@ async fn launch(alias: &str, folder: &SocketFolder, config: Option<&Path>) -> Re
             Ok(None)
         }
     }
-}
-
-/// A jump host's ssh and a proxy command say what hinders them on standard error, and not in the file of `-E`.
-fn said_by_others(log: &Path) -> Stdio {
-    let log = std::fs::File::options().create(true).append(true).open(log);
-    log.map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
 /// The processes of an ssh that connects. Whoever waits for it may lose interest; then they end. A master that has gone into

@@ -94,9 +94,10 @@ fn rests(watch: &str, most_calls: u64) {
     let switches = number_of(follower.pid, "status", "voluntary_ctxt_switches:") - switches_before;
     let memory = number_of(follower.pid, "status", "VmRSS:");
     let squeues = workspace.fakes.calls("squeue").len() - squeues_before;
-    let others = workspace.fakes.calls("scontrol").len() - others_before;
+    let others = workspace.fakes.calls("scontrol").split_off(others_before);
     println!(
-        "{watch}: {ticks} ticks, {reads} reads, {writes} writes, {switches} waits, {memory} kB, {squeues} squeue, {others} scontrol in {IDLE:?}"
+        "{watch}: {ticks} ticks, {reads} reads, {writes} writes, {switches} waits, {memory} kB, {squeues} squeue, {} scontrol in {IDLE:?}",
+        others.len()
     );
     assert!(
         ticks <= 31,
@@ -104,7 +105,8 @@ fn rests(watch: &str, most_calls: u64) {
     );
     assert!(memory <= 64 << 10, "{memory} kB");
     assert!(reads + writes <= most_calls, "{reads} reads and {writes} writes");
-    assert!(squeues <= 1 && others == 0, "{squeues} squeue, {others} scontrol");
+    // One question to Slurm, which may be the last about its beginning.
+    assert!(squeues + others.len() <= 1, "{squeues} squeue, {others:?}");
     router.terminate(&swarm);
 }
 

@@ -92,8 +92,10 @@ fn p11_an_answer_of_slurm_that_is_empty_odd_or_none_ends_nothing() {
     let workspace = SlurmWorkspace::echo(&cluster).looking_every_second();
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
-    let swarm = router.launch_ready(1);
-    // The swarm rests, so squeue is asked seldom; a word of its node that is late would make it silent.
+    let swarm = router.launch_ready(2);
+    // A swarm that rests, or whose nodes all speak, is looked at seldom.
+    let silent = router.inject(&swarm, 1, "[[echo deltas=1]] [[hang]]");
+    router.event_of(&silent, "assistant_delta");
     let both = |answer: &dyn Fn() -> Answer| {
         workspace.fakes.set("scontrol", answer());
         workspace.fakes.set("squeue", answer());

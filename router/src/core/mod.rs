@@ -13,9 +13,11 @@ mod job_end;
 mod launch;
 mod link;
 mod model;
+mod queue;
 mod records;
 mod status;
 mod submission;
+mod submitting;
 mod terminate;
 mod texts;
 
