@@ -74,7 +74,7 @@ PermitRootLogin prohibit-password
 PrintMotd no
 PrintLastLog no
 Subsystem sftp internal-sftp
-SetEnv SLURM_CONF=$dir/slurm.conf $mark=$dir
+SetEnv SLURM_CONF=$dir/slurm.conf $mark=$dir HOME=$dir/home
 TEXT
 }
 
