@@ -175,11 +175,13 @@ impl Core {
     /// Each trouble is told once until Slurm says something of a job again: squeue and scontrol have their own words for
     /// the same.
     pub(super) fn slurm_is_silent(&mut self, error: &str, context: &mut Context<'_>) {
-        let is_told = self.slurm_troubles.contains(error) || self.slurm_troubles.len() >= MOST_TROUBLES;
+        // It begins with the command, and squeue and scontrol fail alike when their controller is away.
+        let what = error.split_once(' ').map_or(error, |(_command, what)| what);
+        let is_told = self.slurm_troubles.contains(what) || self.slurm_troubles.len() >= MOST_TROUBLES;
         if is_told || !self.link_is_up() {
             return;
         }
-        self.slurm_troubles.insert(error.to_owned());
+        self.slurm_troubles.insert(what.to_owned());
         let message = format!("the state of jobs is not known at present: {error}");
         let event = context.event(RouterWord::RouterTrouble { message });
         context.tell(Whom::Everybody, event);

@@ -168,6 +168,9 @@ fn p11_squeue_that_is_empty_slow_or_failing_and_words_that_are_not_known_end_not
         says(1, "", "slurm_load_jobs error: Unable to contact slurm controller\n"),
     );
     assert!(told(&again).is_empty(), "{again:?}");
+    let silent = "slurm_load_jobs error: Unable to contact slurm controller\n";
+    let other_command = alone.answer(Errand::Show(job("27"), alone.now), says(1, "", silent));
+    assert!(told(&other_command).is_empty(), "{other_command:?}");
     // Nor when the two commands that are asked fail in turn, each with its own words.
     let other = alone.answer(asked(), no_answer(true));
     assert_eq!(told(&other).len(), 1, "{other:?}");
