@@ -173,9 +173,7 @@ impl Core {
         found.map(|provider| provider.name.clone()).ok_or_else(|| {
             let reason = match name {
                 Some(name) => format!("no provider {name:?} in this configuration; there is {}", known()),
-                None => "cluster.backend is \"slurm\", and this version starts swarms on one machine only; take a \
-                         configuration with \"local\""
-                    .to_owned(),
+                None => "this configuration has no provider".to_owned(),
             };
             Rejection::field(RejectionCode::Provider, "provider", reason)
         })
