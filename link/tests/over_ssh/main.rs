@@ -1,6 +1,6 @@
 //! The room against a real sshd. `CODESWARM_TEST_SSH_CONFIG` names an ssh configuration whose host `testcluster` logs in to
-//! this machine without asking; without it these tests are left out, aloud. The program is the `codeswarm` beside the tests
-//! (`cargo build -p codeswarm-cli`), or `CODESWARM_TEST_BINARY`.
+//! this machine without asking, as `tests/run` sets it; without it these tests are left out, aloud, or fail with
+//! `CODESWARM_TESTS=all`. The program is `CODESWARM_BIN`, or the `codeswarm` beside the tests (`cargo build -p codeswarm-cli`).
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -34,6 +34,8 @@ impl Bench {
             // Past the test runner's capture: a test that passes is not heard otherwise.
             let test = std::thread::current().name().unwrap_or_default().to_owned();
             let why = "CODESWARM_TEST_SSH_CONFIG names no ssh configuration with a host";
+            let everything_is_required = std::env::var_os("CODESWARM_TESTS").is_some_and(|value| value == "all");
+            assert!(!everything_is_required, "CODESWARM_TESTS=all, and {why} {HOST}");
             let _unheard = writeln!(std::io::stderr(), "left out: {test} ({why} {HOST})");
             return None;
         };
@@ -82,7 +84,7 @@ impl Bench {
 
 /// The program that the login node runs.
 fn program() -> PathBuf {
-    if let Some(path) = std::env::var_os("CODESWARM_TEST_BINARY") {
+    if let Some(path) = std::env::var_os("CODESWARM_BIN") {
         return path.into();
     }
     let test = std::env::current_exe().unwrap();
