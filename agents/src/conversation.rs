@@ -44,7 +44,7 @@ pub async fn run(spec: SessionSpec, line: Line) {
             None => None,
             Some(plan) => Some(Process::start(plan, &tree::new_mark(&spec.home)).map_err(|error| {
                 let program = plan.argv.first().cloned().unwrap_or_default();
-                let message = format!("cannot start {}: {error}", program.display());
+                let message = crate::preflight::cannot_start(&program, &error);
                 (message, error.kind() == std::io::ErrorKind::WouldBlock)
             })?),
         };

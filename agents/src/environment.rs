@@ -14,7 +14,8 @@ pub enum EnvironmentError {
     /// The worker's environment lacks a variable.
     #[error(
         "agent.env.{key} refers to ${{{name}}}, which is not set in the worker's environment: \
-         export {name} where the swarm is launched, or correct the configuration"
+         export {name} where the router is started (in a Slurm job: in the job's environment, docs/USER_GUIDE.md), or correct \
+         the configuration"
     )]
     Missing {
         /// The key in `agent.env`.
@@ -31,7 +32,7 @@ pub enum EnvironmentError {
     /// The variable that `agent.api_key_env` names is not set.
     #[error(
         "agent.api_key_env names {name}, which is not set in the worker's environment: \
-         export {name} where the swarm is launched"
+         export {name} where the router is started (in a Slurm job: in the job's environment, docs/USER_GUIDE.md)"
     )]
     NoKey {
         /// The variable.

@@ -12,6 +12,7 @@ mod home;
 mod keeper;
 mod launch;
 mod lines;
+pub mod preflight;
 mod process;
 pub mod session;
 mod stderr_tail;

@@ -11,8 +11,8 @@ use crate::follow::positions::SinceArgument;
 
 mod examples;
 use examples::{
-    ADOPT, APPROVE, ATTACH, COMPLETIONS, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, PING, ROUTER, RUN, SHUTDOWN,
-    STATUS, TERMINATE, WORKER, overview,
+    ADOPT, APPROVE, ATTACH, COMPLETIONS, DOCTOR, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, PING, PROBE, ROUTER, RUN,
+    SHUTDOWN, STATUS, TERMINATE, WORKER, overview,
 };
 
 /// Turn a Slurm allocation, or this machine, into a fleet of coding agents
@@ -59,10 +59,17 @@ impl Options {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process has one command line; its size does not matter"
+)]
 pub enum Command {
     /// One that talks to a router.
     #[command(flatten)]
     Client(Client),
+    /// Check a set-up: the way to the cluster, Slurm, the workspace, the agent and its model
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
     Completions(Completions),
@@ -75,6 +82,9 @@ pub enum Command {
     /// Follow the outboxes of a mailbox for a router, or print the lines of a folder as they grow
     #[command(after_help = FOLLOWER)]
     Follower(codeswarm_follower::command::Args),
+    /// Look at this machine for `codeswarm doctor`, which starts it on the cluster
+    #[command(hide = true, after_help = PROBE)]
+    Probe(codeswarm_doctor::probe::Args),
 }
 
 /// The commands that talk to a router.
@@ -409,6 +419,23 @@ pub struct Terminate {
     /// Come back when the end is asked for
     #[arg(long)]
     pub no_wait: bool,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// For how many nodes the cluster must have room
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub nodes: u32,
+    /// Submit no short job: nothing is looked at from a compute node
+    #[arg(long)]
+    pub no_job: bool,
+    /// How many seconds the short job may wait in the queue
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "no_job")]
+    pub wait: u32,
     /// The common options.
     #[command(flatten)]
     pub options: Options,

@@ -3,6 +3,7 @@
 mod adopt;
 mod attach;
 mod control;
+pub mod doctor;
 mod inject;
 mod launch;
 mod look;

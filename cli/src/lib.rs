@@ -1,7 +1,7 @@
 //! The operator's command: says to the router what a person wants, and shows what the router tells.
 //!
-//! It knows the client protocol, the terminal and the user, and carries `router`, `worker` and `follower` as subcommands, so
-//! that one file is a whole installation. It must never look into a mailbox or a state file, nor ask Slurm: the router does.
+//! It knows the client protocol, the terminal and the user, and carries `router`, `worker`, `follower` and `doctor` as subcommands, so
+//! that one file is a whole installation. It must never look into a mailbox or a state file, nor ask Slurm: the router does, and for `doctor` a room of its own.
 //!
 //! What is decided ([`follow`], [`render`], [`tables`]) does no I/O; around it are the connection, the terminal and signals.
 
@@ -43,14 +43,34 @@ pub fn run() -> ExitCode {
             let json = cli.options.json || command.options().json;
             told(client(command, cli.options), json)
         }
+        Command::Doctor(args) => {
+            let options = args.options.clone().over(cli.options);
+            let json = options.json;
+            told(doctor(args, options), json)
+        }
         Command::Completions(args) => told(completions::print(args.shell), false),
         Command::Router(args) => part::router(args, cli.options),
         Command::Worker(args) => codeswarm_worker::command::run(&args),
         Command::Follower(args) => codeswarm_follower::command::run(args),
+        Command::Probe(args) => codeswarm_doctor::probe::run(&args),
     }
 }
 
 fn client(command: Client, options: Options) -> Result<Exit, Failure> {
+    log_to_stderr();
+    runtime()?.block_on(commands::run(command, options))
+}
+
+fn doctor(args: args::Doctor, options: Options) -> Result<Exit, Failure> {
+    log_to_stderr();
+    let runtime = runtime()?;
+    let ended = runtime.block_on(commands::doctor::run(args, options));
+    // A thread that hangs in a filesystem that does not answer must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+fn log_to_stderr() {
     // What should not happen and harms nothing, such as a line of the router that is no event; `RUST_LOG` asks for more.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     let _ = tracing_subscriber::fmt()
@@ -58,10 +78,11 @@ fn client(command: Client, options: Options) -> Result<Exit, Failure> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .try_init();
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error| Failure::new(Exit::Internal, format!("the system gives no event queue: {error}"), ""))?;
-    runtime.block_on(commands::run(command, options))
+    runtime.map_err(|error| Failure::new(Exit::Internal, format!("the system gives no event queue: {error}"), ""))
 }
 
 fn told(ended: Result<Exit, Failure>, json: bool) -> ExitCode {

@@ -25,7 +25,8 @@ pub fn router(mut args: codeswarm_router::command::Args, before: Options) -> Exi
     }
 }
 
-fn worker_command() -> Result<Vec<OsString>, Failure> {
+/// How workers are started here; its first word is what goes to a cluster.
+pub fn worker_command() -> Result<Vec<OsString>, Failure> {
     let program = std::env::current_exe().map_err(|error| {
         let advice = "start it by its whole path, from a file that still exists";
         Failure::new(

@@ -32,7 +32,7 @@ impl Progress {
         if !self.allowed || waited < SOON {
             return;
         }
-        let line = text(what, waited, columns());
+        let line = text(what, waited, columns(&io::stderr()));
         if self.shown.as_ref() != Some(&line) {
             let _ = write!(io::stderr().lock(), "\r\x1b[2K\x1b[2m{line}\x1b[0m");
             self.shown = Some(line);
@@ -53,9 +53,9 @@ impl Drop for Progress {
     }
 }
 
-/// How wide the terminal is; some do not know it and say 0.
-fn columns() -> usize {
-    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+/// How wide a terminal is; some do not know it and say 0.
+pub fn columns(terminal: &impl std::os::fd::AsFd) -> usize {
+    let columns = rustix::termios::tcgetwinsize(terminal).map_or(0, |size| usize::from(size.ws_col));
     if columns == 0 { 80 } else { columns.max(20) }
 }
 

@@ -21,11 +21,11 @@ pub fn refusal(event: &Event) -> Option<(RejectionCode, Failure)> {
             one_line(&String::from_utf8_lossy(event.line()), 1000),
         ),
     };
-    let failure = Failure::new(
-        Exit::Failed,
-        format!("the router refused the command: {reason}"),
-        advice(code),
-    );
+    let exit = match code {
+        RejectionCode::Link => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, format!("the router refused the command: {reason}"), advice(code));
     Some((code, failure))
 }
 

@@ -3,6 +3,7 @@
 //! Each node speaks under a header ([`floor`] decides when); text of agents is made harmless first ([`plain`]); a message
 //! that came in pieces is not shown again when it comes whole ([`message`]).
 
+pub mod checkup;
 pub mod colours;
 pub mod floor;
 pub mod message;

@@ -155,7 +155,8 @@ pub struct RouterSection {
     /// The longest prompt, in bytes of UTF-8. (Codex itself takes 1,048,576 characters.)
     #[schemars(range(min = 1, max = 1_073_741_824))]
     pub max_prompt_bytes: u64,
-    /// A router that has no client and nothing to do ends after this many seconds. Absent: it stays.
+    /// A router in the background that has no client and no live swarm ends after this many seconds. Absent: 600. One that is a
+    /// program's child or follows a batch ends with its input instead.
     #[schemars(range(min = 1, max = 31_536_000))]
     pub idle_exit_seconds: Option<u64>,
 }

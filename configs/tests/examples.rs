@@ -109,6 +109,17 @@ fn the_codex_examples_run_codex() {
 }
 
 #[test]
+fn the_first_example_for_a_cluster_needs_an_alias_and_a_folder() {
+    let first = example("slurm-echo.json");
+    assert_eq!(first.ssh().unwrap().login_alias, "mycluster");
+    assert_eq!(first.agent.kind, AgentKind::Echo);
+    let Backend::Slurm(slurm) = first.cluster.backend else {
+        panic!("slurm-echo.json is not for Slurm")
+    };
+    assert_eq!(slurm.slurm.partition, None, "the cluster's default");
+}
+
+#[test]
 fn examples_share_a_state_folder_only_with_the_same_mailbox() {
     let mailbox_of_state: BTreeMap<PathBuf, PathBuf> = examples()
         .into_values()

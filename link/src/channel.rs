@@ -21,7 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::channel::ending::{Ended, Start};
+use crate::channel::ending::Ended;
+pub(crate) use crate::channel::ending::{Start, at_start};
+pub use crate::channel::ending::{no_greeting, of_refusal};
 use crate::channel::frames::{Stop, read, write};
 use crate::liveness::{Liveness, PING_EVERY, PING_TIMEOUT};
 use crate::session::{Session, system};
@@ -127,7 +129,7 @@ impl Session {
             return Err(channel.no_greeting("a frame before the greeting").await);
         };
         if version != codeswarm_protocol::VERSION {
-            return Err(versions_differ(&channel, version, host));
+            return Err(versions_differ(&channel.program, version, host));
         }
         let (host, root) = (host.clone(), root.clone());
         let (commands, command) = mpsc::channel(COMMANDS);
@@ -292,14 +294,12 @@ impl Session {
     }
 }
 
-fn versions_differ(channel: &Channel, theirs: &str, host: &str) -> Trouble {
+/// Of two versions neither is taken for the other.
+pub(crate) fn versions_differ(program: &str, theirs: &str, host: &str) -> Trouble {
     let ours = codeswarm_protocol::VERSION;
     Trouble::new(
         TroubleKind::VersionsDiffer,
-        format!(
-            "the follower on {host} is codeswarm {theirs} ({}) and this router is codeswarm {ours}",
-            channel.program
-        ),
+        format!("the follower on {host} is codeswarm {theirs} ({program}) and this router is codeswarm {ours}"),
         "install the same version on both, or leave cluster.remote_binary out so that this one is copied there",
     )
 }

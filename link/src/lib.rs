@@ -23,6 +23,7 @@ mod liveness;
 mod login;
 mod login_node;
 mod platform;
+mod program;
 mod quoting;
 mod run;
 mod session;
@@ -30,7 +31,7 @@ mod sockets;
 pub mod trouble;
 
 pub use call::{Answer, Call};
-pub use channel::RemoteFollower;
+pub use channel::{RemoteFollower, no_greeting, of_refusal};
 pub use codeswarm_follower::{Follower, WatchMode};
 pub use deploy::Binary;
 pub use deploy_here::deploy_here;

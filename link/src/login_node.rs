@@ -34,6 +34,23 @@ impl LoginNode {
         Self(Place::Here)
     }
 
+    /// The other end of a connection that was made once, for checks.
+    pub fn through(session: Session) -> Self {
+        let (_kept_nowhere, now) = watch::channel(Ok(session));
+        Self::linked(now, Arc::default())
+    }
+
+    /// The connection; `None` on this machine itself.
+    ///
+    /// # Errors
+    /// Why there is none now.
+    pub(crate) fn session(&self) -> Option<Result<Session, Trouble>> {
+        match &self.0 {
+            Place::Here => None,
+            Place::Linked(linked) => Some(linked.now.borrow().clone()),
+        }
+    }
+
     pub(crate) fn linked(now: watch::Receiver<Result<Session, Trouble>>, asked: Arc<Notify>) -> Self {
         Self(Place::Linked(Linked { now, asked }))
     }

@@ -234,6 +234,22 @@ impl Drop for Lease {
     }
 }
 
+/// Who holds the mailbox, without asking for it; `None`: nobody, or nobody that lives. What a holder on another machine
+/// that died without a word has left cannot be told from one that lives.
+pub fn holder(mailbox: &Mailbox) -> Result<Option<String>, MailboxError> {
+    let path = lease_path(mailbox);
+    let Some(lines) = read_lease(&path)?.filter(|lines| !lines.released) else {
+        return Ok(None);
+    };
+    if !mailbox.filesystem().is_network() {
+        // The kernel frees the lock of a holder that died; its lines stay.
+        let file = open::open(&path, How::Read)?;
+        return Ok(holder_of_lock(&file).map(|_| lines.holder.to_string()));
+    }
+    let us = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok((!is_dead_here(&lines.holder, &us)).then(|| lines.holder.to_string()))
+}
+
 fn lease_path(mailbox: &Mailbox) -> PathBuf {
     mailbox.folder().join("follower.lease")
 }

@@ -52,7 +52,8 @@ impl Setting {
         }
     }
 
-    fn advice(self) -> &'static str {
+    /// What to do when Slurm refuses it.
+    pub fn advice(self) -> &'static str {
         match self {
             Self::Partition => "`sinfo -s` lists the partitions; set cluster.slurm.partition to one that you may use",
             Self::Account => {

@@ -17,9 +17,12 @@ pub mod hostnames;
 pub mod job;
 pub mod job_state;
 pub mod partition;
+pub mod ping;
 pub mod queue;
 mod quote;
 pub mod settings;
+pub mod time_limit;
+pub mod trial;
 
 pub use batch::{BatchError, BatchJob};
 pub use call::{Answer, Call};
@@ -34,7 +37,7 @@ pub const JOB_NAME: &str = "codeswarm";
 #[cfg(test)]
 mod tests {
     use crate::call::answer;
-    use crate::{SlurmError, batch, cancel, hostnames, job, partition, queue, settings};
+    use crate::{SlurmError, batch, cancel, hostnames, job, partition, ping, queue, settings, time_limit, trial};
 
     proptest::proptest! {
         /// Whatever is printed, half of it known words: every reader says something, and none dies of it.
@@ -67,6 +70,9 @@ mod tests {
             let _ = settings::read_version(&answer);
             let _ = batch::read_submitted(&answer);
             let _ = cancel::read(&answer);
+            let _ = ping::read(&answer);
+            let _ = trial::read_test(&answer);
+            let _ = time_limit::seconds(&text);
             let _ = SlurmError::read("sbatch", &answer).to_string();
         }
     }

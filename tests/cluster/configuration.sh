@@ -58,7 +58,9 @@ TEXT
   } >"$dir/slurm.conf"
 }
 
+# Sessions have a home of their own: what a person's ~/.bashrc does, or waits for, is no matter of this cluster.
 write_sshd_config() {
+  mkdir -p "$dir/home"
   cat >"$dir/ssh/sshd_config" <<TEXT
 Port $sshd_port
 ListenAddress 127.0.0.1
@@ -115,6 +117,7 @@ write_config_json() {
     "slurm": {"partition": "compute"}
   },
   "agent": {"kind": "echo"},
+  "worker": {"shutdown_grace_seconds": 4},
   "router": {"state_dir": "$dir/state"}
 }
 TEXT

@@ -112,7 +112,7 @@ fn the_program_is_copied_once_and_named_by_what_is_in_it() {
     workspace.login.wait_until_quiet();
     let mut router = RouterProcess::daemon(&workspace);
     router.launch_ready(1);
-    assert_eq!(deployed(&workspace), [program.clone()]);
+    assert_eq!(deployed(&workspace), std::slice::from_ref(program));
     assert_eq!(identity(program), before, "it was written again");
     let copying = |event: &Value| {
         event["reason"]

@@ -7,6 +7,7 @@ use codeswarm_tests::cluster::NODES;
 use codeswarm_tests::requires;
 use codeswarm_tests::router::RouterProcess;
 use codeswarm_tests::slurm_workspace::SlurmWorkspace;
+use codeswarm_tests::workspace::wait_until;
 
 const ROUNDS: usize = 5;
 const PROMPTS: usize = 50;
@@ -34,12 +35,28 @@ fn a_launch_beside_slurms_own_time() {
         began.elapsed()
     );
     router.terminate(&first);
-    let (mut slurm, mut launched, mut ready, mut ended) = (vec![], vec![], vec![], vec![]);
+    let (mut slurm, mut batch, mut launched, mut ready, mut ended) = (vec![], vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
         cluster.wait_for_idle_nodes(NODES);
         let began = Instant::now();
         cluster.slurm(&["srun", "--nodes=4", "--ntasks=4", "hostname"]);
         slurm.push(began.elapsed());
+        cluster.wait_for_idle_nodes(NODES);
+        // The same way as a swarm: handed in, scheduled, a step of four tasks started by the batch script.
+        let mark = workspace.path().join(format!("round-{}", batch.len()));
+        std::fs::create_dir(&mark).unwrap();
+        let script = format!("#!/bin/sh\nexec srun sh -c 'touch {}/$SLURM_PROCID'\n", mark.display());
+        let began = Instant::now();
+        cluster.submit(
+            workspace.path(),
+            &["--nodes=4", "--ntasks=4", "--output=/dev/null"],
+            &script,
+        );
+        wait_until("all tasks", || match std::fs::read_dir(&mark).unwrap().count() {
+            4 => Ok(()),
+            count => Err(count.to_string()),
+        });
+        batch.push(began.elapsed());
         cluster.wait_for_idle_nodes(NODES);
         let began = Instant::now();
         let swarm = router.launch(NODES);
@@ -53,6 +70,7 @@ fn a_launch_beside_slurms_own_time() {
         ended.push(began.elapsed());
     }
     told("srun --nodes=4 hostname, from its start to its end", slurm);
+    told("sbatch of four tasks, from its start until all run", batch);
     told("swarm_launch of 4 to swarm_launched", launched);
     told("swarm_launch of 4 to all nodes ready", ready);
     told("swarm_terminate to swarm_terminated", ended);

@@ -134,7 +134,7 @@ fn a_login_shell_that_greets_with_ten_kilobytes_does_no_harm() {
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
     let swarm = router.launch_ready(2);
-    assert_eq!(workspace.jobs(), [swarm.job_id.clone()]);
+    assert_eq!(workspace.jobs(), std::slice::from_ref(&swarm.job_id));
     for injection in router.inject_all(&swarm, "hello") {
         wait_for_completion(&router, &injection);
     }

@@ -169,7 +169,7 @@ fn p3_a_prompt_that_was_sent_and_not_answered_is_pending_until_the_follower_answ
     );
     workspace.signal(&follower, Signal::CONT);
     wait_for_completion(&router, &asked);
-    assert_eq!(inbox(&workspace, &swarm, 0), [asked.clone()]);
+    assert_eq!(inbox(&workspace, &swarm, 0), std::slice::from_ref(&asked));
     router.terminate(&swarm);
     assert_account(&workspace, &swarm, &router.lines(), &[asked]);
 }

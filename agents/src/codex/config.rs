@@ -23,15 +23,20 @@ fn defaults() -> Value {
 
 /// The file's text, with the `config` of the agent's specification (dotted keys or nested objects) over the defaults.
 pub fn config_toml(config: &Map<String, Value>) -> Result<String, ConfigError> {
+    toml::to_string(&config_table(config)?).map_err(|error| ConfigError {
+        path: String::new(),
+        why: error.to_string(),
+    })
+}
+
+/// The same as values.
+pub fn config_table(config: &Map<String, Value>) -> Result<toml::Table, ConfigError> {
     let mut root = toml::Table::new();
     if let Value::Object(defaults) = defaults() {
         merge(&mut root, &defaults, "")?;
     }
     merge(&mut root, config, "")?;
-    toml::to_string(&root).map_err(|error| ConfigError {
-        path: String::new(),
-        why: error.to_string(),
-    })
+    Ok(root)
 }
 
 fn merge(table: &mut toml::Table, object: &Map<String, Value>, path: &str) -> Result<(), ConfigError> {

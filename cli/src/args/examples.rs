@@ -103,6 +103,20 @@ pub const SHUTDOWN: &str = "\
 Examples:
   codeswarm shutdown        the next command starts a router again, which finds all swarms";
 
+/// Of `doctor`.
+pub const DOCTOR: &str = "\
+Examples:
+  codeswarm doctor --config configs/hpcfund.json
+  codeswarm doctor --config configs/hpcfund.json --nodes 4 --wait 300
+  codeswarm doctor --config configs/hpcfund.json --json | jq -r 'select(.status==\"failure\").advice'
+
+Ends with 0 if a launch can work. A short job of one node looks at the compute node's side; --no-job leaves it out.";
+
+/// Of `probe`.
+pub const PROBE: &str = "\
+Examples:
+  codeswarm probe workspace --root ~/workspace/codeswarm";
+
 /// Of `completions`.
 pub const COMPLETIONS: &str = "\
 Examples:

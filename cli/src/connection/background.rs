@@ -41,7 +41,11 @@ impl RouterAddress {
         match Connection::open(&self.endpoint.socket).await {
             Ok(connection) => Ok(Some(connection)),
             Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::WouldBlock => Ok(None),
+                // The last one: it is just leaving.
+                io::ErrorKind::NotFound
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::WouldBlock
+                | io::ErrorKind::ConnectionReset => Ok(None),
                 _ => Err(self.unreachable(&error)),
             },
         }

@@ -17,6 +17,8 @@ pub enum Look {
     Bad,
     /// Someone should look.
     Warn,
+    /// As it should be.
+    Good,
     /// What an agent runs.
     Command,
 }
@@ -28,6 +30,7 @@ impl Look {
             Self::Dim => "2",
             Self::Bad => "31",
             Self::Warn => "33",
+            Self::Good => "32",
             Self::Command => "1",
         }
     }

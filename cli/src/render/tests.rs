@@ -198,7 +198,8 @@ fn what_is_about_no_node_is_a_note_and_routine_is_silent() {
     let (text, notes) = shown(
         Colours::OFF,
         &[
-            serde_json::json!({"type": "link", "up": false, "reason": "ssh ended"}),
+            serde_json::json!({"type": "link", "up": false, "reason": "ssh ended", "advice": "it is tried again"}),
+            serde_json::json!({"type": "link", "up": false, "reason": "copying codeswarm to hpc"}),
             serde_json::json!({"type": "swarm_terminated", "status": "failed", "reason": "the job was cancelled"}),
             serde_json::json!({"type": "caught_up"}),
             serde_json::json!({"type": "weather"}),
@@ -209,7 +210,8 @@ fn what_is_about_no_node_is_a_note_and_routine_is_silent() {
     );
     assert_eq!(text, "");
     assert_snapshot!(notes.join("\n"), @r"
-    the link to the cluster is down: ssh ended; what was accepted waits
+    the link to the cluster is down: ssh ended; it is tried again; what was accepted waits
+    connecting to the cluster: copying codeswarm to hpc
     swarm s1 ended without being asked to: the job was cancelled
     ");
 }

@@ -3,7 +3,7 @@
 use crate::trouble::{Trouble, TroubleKind, of_program, shortened};
 
 /// How a channel ended before a greeting, while the connection stands.
-pub(super) struct Start<'a> {
+pub(crate) struct Start<'a> {
     pub alias: &'a str,
     pub program: &'a str,
     /// `None`: a signal ended it.
@@ -20,7 +20,7 @@ const HELD: i32 = codeswarm_follower::command::EXIT_HELD as i32;
 /// How the follower begins what it says on standard error.
 const FOLLOWER_SAYS: &str = "codeswarm follower: ";
 
-pub(super) fn at_start(start: &Start<'_>) -> Trouble {
+pub(crate) fn at_start(start: &Start<'_>) -> Trouble {
     let Start {
         alias,
         program,
@@ -67,14 +67,7 @@ pub(super) fn at_start(start: &Start<'_>) -> Trouble {
         );
     }
     if let Some(told) = told {
-        let storage = of_program(alias, program, told).filter(|trouble| trouble.kind == TroubleKind::Storage);
-        return storage.unwrap_or_else(|| {
-            Trouble::new(
-                TroubleKind::FollowerFailed,
-                format!("the follower on {alias} does not start: {}", shortened(told)),
-                "mend what it names; it is tried again",
-            )
-        });
+        return of_refusal(alias, program, told);
     }
     // `-x` was true, and still the shell does not find it: its loader is missing.
     let lacks_loader = code == Some(127) && stderr.contains(program);
@@ -101,8 +94,20 @@ pub(super) fn at_start(start: &Start<'_>) -> Trouble {
     }
 }
 
+/// A follower that starts and refuses the mailbox, and what it said.
+pub fn of_refusal(alias: &str, program: &str, told: &str) -> Trouble {
+    let storage = of_program(alias, program, told).filter(|trouble| trouble.kind == TroubleKind::Storage);
+    storage.unwrap_or_else(|| {
+        Trouble::new(
+            TroubleKind::FollowerFailed,
+            format!("the follower on {alias} does not start: {}", shortened(told)),
+            "mend what it names; it is tried again",
+        )
+    })
+}
+
 /// What answers is no follower.
-pub(super) fn no_greeting(alias: &str, what: &str) -> Trouble {
+pub fn no_greeting(alias: &str, what: &str) -> Trouble {
     Trouble::new(
         TroubleKind::NoGreeting,
         format!("the shell on {alias} started no follower: {}", shortened(what)),

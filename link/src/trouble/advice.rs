@@ -3,8 +3,8 @@
 use super::{Trouble, TroubleKind};
 
 /// How to make a program that runs on every Linux of a processor.
-pub(crate) const STATIC_BUILD: &str = "deploy a static build (docs/USER_GUIDE.md, 'A build for an older cluster': \
-     `RUSTFLAGS=-Ctarget-feature=+crt-static cargo build --release --target x86_64-unknown-linux-gnu -p codeswarm-cli`)";
+pub(crate) const STATIC_BUILD: &str =
+    "name a static build as cluster.binary (`cargo static-build`; docs/USER_GUIDE.md, 'A build for an older cluster')";
 
 /// What is known about a trouble.
 pub(super) struct Facts<'a> {

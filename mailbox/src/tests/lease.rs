@@ -121,3 +121,19 @@ fn an_idle_holder_writes_nothing() {
     }
     assert_eq!(state(), before);
 }
+
+#[test]
+fn who_holds_it_is_told_without_asking() {
+    for kind in [FilesystemKind::Local, FilesystemKind::Network("nfs")] {
+        let (_folder, mailbox) = mailbox(kind);
+        assert_eq!(crate::lease::holder(&mailbox).unwrap(), None);
+        let lease = match kind {
+            FilesystemKind::Local => Lease::take(&mailbox, "here", 17, "follower of a test").unwrap(),
+            FilesystemKind::Network(_) => ask(&mailbox, "elsewhere", 17, QUICK).unwrap(),
+        };
+        let told = crate::lease::holder(&mailbox).unwrap().unwrap();
+        assert!(told.starts_with("follower of a test (process 17 on "), "{told}");
+        drop(lease);
+        assert_eq!(crate::lease::holder(&mailbox).unwrap(), None, "{kind:?}");
+    }
+}

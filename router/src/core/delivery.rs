@@ -282,9 +282,12 @@ impl Core {
         let seconds = self.settings.inject_timeout.as_secs();
         match injection.state {
             InjectionState::Accepted => {
+                let why = match &self.link {
+                    Link::Down(trouble) => super::link::sentence(trouble),
+                    Link::Up { .. } => "look at the mailbox's filesystem, then inject again".to_owned(),
+                };
                 let reason = format!(
-                    "not in the node's inbox after {seconds} s (router.inject_timeout_seconds); it will not be delivered. \
-                     Check the mailbox's filesystem and the link, then inject again"
+                    "not in the node's inbox after {seconds} s (router.inject_timeout_seconds); it will not be delivered: {why}"
                 );
                 self.fail_undelivered(injection_id, "timeout", &reason, context);
             }

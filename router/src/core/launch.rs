@@ -49,30 +49,8 @@ impl Core {
                 "the local provider has no settings; leave it out",
             ));
         }
-        let (swarm_id, job_id) = (context.names.swarm(), context.names.job());
-        let spec = LaunchSpec {
-            version: codeswarm_protocol::VERSION.to_owned(),
-            swarm_id: Some(swarm_id.clone()),
-            job_id: Some(job_id.clone()),
-            node_count: launch.nodes,
-            agent: launch.agent.map_or_else(|| self.settings.agent.clone(), |agent| *agent),
-            worker: launch.worker.unwrap_or_else(|| self.settings.worker.clone()),
-            agents_md_content: launch.agents_md_content,
-        };
-        let swarm = Swarm {
-            swarm_id,
-            job_id,
-            node_count: launch.nodes,
-            system_prompt: launch.system_prompt,
-            status: SwarmState::Pending,
-            reason: None,
-            provider,
-            agent: spec.agent.kind.as_str().to_owned(),
-            created: context.at.wall,
-            request_id: asker.request_id.clone(),
-            spec,
-            job: None,
-        };
+        let node_count = launch.nodes;
+        let swarm = self.swarm_to_be(asker, launch, (provider, node_count, None), context);
         self.begin(asker, swarm, fingerprint, context);
         Ok(())
     }
@@ -93,7 +71,7 @@ impl Core {
         };
         let slurm = settings
             .section
-            .with(&launch.provider_params.unwrap_or_default())
+            .with(&launch.provider_params.clone().unwrap_or_default())
             .map_err(|error| Rejection::field(RejectionCode::BadField, "provider_params", error))?;
         let agents_per_node = slurm.agents_per_node.unwrap_or(1).max(1);
         let node_count = launch.nodes.saturating_mul(agents_per_node);
@@ -104,37 +82,49 @@ impl Core {
             );
             return Err(Rejection::field(RejectionCode::BadField, "nodes", reason));
         }
-        let swarm_id = context.names.swarm();
-        let spec = LaunchSpec {
-            version: codeswarm_protocol::VERSION.to_owned(),
-            swarm_id: Some(swarm_id.clone()),
-            job_id: None,
-            node_count,
-            agent: launch.agent.map_or_else(|| self.settings.agent.clone(), |agent| *agent),
-            worker: launch.worker.unwrap_or_else(|| self.settings.worker.clone()),
-            agents_md_content: launch.agents_md_content,
-        };
-        let swarm = Swarm {
-            job_id: context.names.job(),
-            swarm_id,
-            node_count,
-            system_prompt: launch.system_prompt,
-            status: SwarmState::Pending,
-            reason: None,
-            provider: SLURM.to_owned(),
-            agent: spec.agent.kind.as_str().to_owned(),
-            created: context.at.wall,
-            request_id: asker.request_id.clone(),
-            spec,
-            job: Some(JobNow::of(agents_per_node)),
-        };
-        let submission = Submission::new(swarm, slurm, launch.nodes, launch.immediate, fingerprint, asker.clone());
+        let (nodes, immediate, job) = (launch.nodes, launch.immediate, JobNow::of(agents_per_node));
+        let swarm = self.swarm_to_be(asker, launch, (SLURM.to_owned(), node_count, Some(job)), context);
+        let submission = Submission::new(swarm, slurm, nodes, immediate, fingerprint, asker.clone());
         // Everything but the binary's path is known now, so that nothing bad waits for the link.
         submission
             .batch_job(settings, "/codeswarm")
             .map_err(|error| Rejection::field(RejectionCode::BadField, "provider_params", error))?;
         self.submit(submission, context);
         Ok(())
+    }
+
+    /// A swarm as it begins. The number of a job of Slurm's is not known yet: it gets a stand-in.
+    fn swarm_to_be(
+        &self,
+        asker: &Asker,
+        launch: SwarmLaunch,
+        (provider, node_count, job): (String, u32, Option<JobNow>),
+        context: &mut Context<'_>,
+    ) -> Swarm {
+        let (swarm_id, job_id) = (context.names.swarm(), context.names.job());
+        let spec = LaunchSpec {
+            version: codeswarm_protocol::VERSION.to_owned(),
+            swarm_id: Some(swarm_id.clone()),
+            job_id: job.is_none().then(|| job_id.clone()),
+            node_count,
+            agent: launch.agent.map_or_else(|| self.settings.agent.clone(), |agent| *agent),
+            worker: launch.worker.unwrap_or_else(|| self.settings.worker.clone()),
+            agents_md_content: launch.agents_md_content,
+        };
+        Swarm {
+            swarm_id,
+            job_id,
+            node_count,
+            system_prompt: launch.system_prompt,
+            status: SwarmState::Pending,
+            reason: None,
+            provider,
+            agent: spec.agent.kind.as_str().to_owned(),
+            created: context.at.wall,
+            request_id: asker.request_id.clone(),
+            spec,
+            job,
+        }
     }
 
     /// A launch has become a swarm: it is stored whole, with its first prompts, and told.
@@ -183,9 +173,7 @@ impl Core {
         found.map(|provider| provider.name.clone()).ok_or_else(|| {
             let reason = match name {
                 Some(name) => format!("no provider {name:?} in this configuration; there is {}", known()),
-                None => "cluster.backend is \"slurm\", and this version starts swarms on one machine only; take a \
-                         configuration with \"local\""
-                    .to_owned(),
+                None => "this configuration has no provider".to_owned(),
             };
             Rejection::field(RejectionCode::Provider, "provider", reason)
         })

@@ -13,9 +13,11 @@ mod job_end;
 mod launch;
 mod link;
 mod model;
+mod queue;
 mod records;
 mod status;
 mod submission;
+mod submitting;
 mod terminate;
 mod texts;
 
@@ -27,7 +29,7 @@ pub use job::SLURM;
 pub use link::{Link, LinkTrouble};
 pub use model::{ClientId, Injection, InjectionState, JobNow, Node, Swarm};
 pub use records::Passage;
-pub use submission::{Stage, Submission};
+pub use submission::{Stage, Submission, batch_job};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;

@@ -90,10 +90,11 @@ pub async fn run_on(login_node: &LoginNode, call: &Call, deadline: Duration) -> 
             stdout: answer.stdout,
             stderr: answer.stderr,
         }),
-        Err(RunError::NotFound { program, .. }) => Ok(Answer {
+        // Where variables are taken away it is env(1) that does not find it.
+        Err(RunError::NotFound { .. }) => Ok(Answer {
             exit_code: Some(127),
             stdout: Vec::new(),
-            stderr: format!("{program}: command not found").into_bytes(),
+            stderr: format!("{}: command not found", call.program).into_bytes(),
         }),
         Err(error) => Err(error.about(&call.program)),
     }

@@ -19,7 +19,8 @@ pub fn too_long(length: u64, limit: usize) -> Rejection {
     Rejection::new(RejectionCode::LineTooLong, reason)
 }
 
-/// Whether a command waits for the login node. Looking at what is known does not.
+/// Whether a command waits for the login node, or is answered with what was known before: whoever looks at a swarm is to
+/// know that nothing is heard of it now.
 fn needs_the_link(command: &Command) -> bool {
     match command {
         Command::SwarmLaunch(_)
@@ -27,9 +28,9 @@ fn needs_the_link(command: &Command) -> bool {
         | Command::Inject(_)
         | Command::Interrupt(_)
         | Command::ApproveExecution(_)
+        | Command::SwarmStatus(_)
         | Command::SwarmTerminate(_) => true,
         Command::SwarmList(_)
-        | Command::SwarmStatus(_)
         | Command::Subscribe(_)
         | Command::ProvidersList(_)
         | Command::Ping(_)

@@ -168,6 +168,9 @@ fn p11_squeue_that_is_empty_slow_or_failing_and_words_that_are_not_known_end_not
         says(1, "", "slurm_load_jobs error: Unable to contact slurm controller\n"),
     );
     assert!(told(&again).is_empty(), "{again:?}");
+    let silent = "slurm_load_jobs error: Unable to contact slurm controller\n";
+    let other_command = alone.answer(Errand::Show(job("27"), alone.now), says(1, "", silent));
+    assert!(told(&other_command).is_empty(), "{other_command:?}");
     // Nor when the two commands that are asked fail in turn, each with its own words.
     let other = alone.answer(asked(), no_answer(true));
     assert_eq!(told(&other).len(), 1, "{other:?}");
@@ -452,6 +455,15 @@ fn p3_a_prompt_that_waited_too_long_for_the_link_has_failed_and_is_never_sent() 
     alone.now += Duration::from_secs(61);
     let effects = alone.step(Input::Tick);
     assert_eq!(failed(&effects), [&waits]);
+    let why = told(&effects).into_iter().find_map(|event| match &event.word {
+        RouterWord::InjectFailed { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(
+        why.as_ref()
+            .is_some_and(|why| why.contains("ssh hpc: permission denied")),
+        "ssh's own words: {why:?}"
+    );
     let pending = told(&effects)
         .into_iter()
         .any(|event| matches!(event.word, RouterWord::InjectPending { .. }));
