@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{FollowerConfig, FollowerError};
 use crate::history::{self, Request};
+use crate::holding::Holding;
 use crate::inboxes::{Inboxes, Line};
 use crate::stalls::{self, Stalls};
 use crate::tenancy::Tenancy;
@@ -72,7 +73,10 @@ pub fn spawn(config: FollowerConfig) -> Result<Follower, FollowerError> {
     let (orders, order) = mpsc::channel(COMMANDS);
     let (requests, request) = mpsc::channel(COMMANDS);
     let stalls = Stalls::default();
-    let inboxes = Inboxes::start(&mailbox, config.open_inboxes, &stalls, &event).map_err(FollowerError::System)?;
+    let by_asking = mailbox.filesystem().is_network();
+    let holding = Holding::begin(by_asking && lease.is_some(), Instant::now());
+    let inboxes =
+        Inboxes::start(&mailbox, &holding, config.open_inboxes, &stalls, &event).map_err(FollowerError::System)?;
     let watching = Watching::new(mailbox.clone(), wakes, lanes, config.chunk_bytes, stalls.clone());
     let watching = in_its_thread(watching, order, event.clone()).map_err(FollowerError::System)?;
     let history = history::answer(mailbox.clone(), request, stalls.clone(), event.clone());
@@ -88,7 +92,7 @@ pub fn spawn(config: FollowerConfig) -> Result<Follower, FollowerError> {
         Parts {
             watching,
             history: tokio::spawn(history),
-            tenancy: Tenancy::begin(lease, mailbox.filesystem().is_network()),
+            tenancy: Tenancy::begin(lease, by_asking, holding),
             stalls,
         },
     ));
@@ -249,10 +253,7 @@ async fn run(mut commands: mpsc::Receiver<Downward>, desk: Desk, mut parts: Part
                 Ok(Err(error)) => Some(format!("the follower has a fault and ends: {error}")),
                 Err(_) => Some("the follower has a fault and ends: the thread that follows has panicked".into()),
             },
-            lost = parts.tenancy.lost() => {
-                desk.inboxes.forbid();
-                break Some(format!("{lost}; this follower ends"));
-            }
+            lost = parts.tenancy.lost() => break Some(format!("{lost}; this follower ends")),
         }
     };
     let Desk {

@@ -4,8 +4,6 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,6 +14,7 @@ use codeswarm_protocol::ids::{InjectionId, Place};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::holding::Holding;
 use crate::presence;
 use crate::stalls::Stalls;
 
@@ -45,17 +44,22 @@ pub struct Line {
 pub struct Inboxes {
     queues: Vec<mpsc::Sender<Line>>,
     threads: Vec<JoinHandle<()>>,
-    forbidden: Arc<AtomicBool>,
 }
 
 impl Inboxes {
-    /// Starts the threads; answers go to `events`. At most `open` inboxes are kept open in all.
+    /// Starts the threads; answers go to `events`. At most `open` inboxes are kept open in all, and nothing is written when
+    /// the mailbox is not held any more.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(mailbox: &Mailbox, open: usize, stalls: &Stalls, events: &mpsc::Sender<Upward>) -> io::Result<Self> {
+    pub fn start(
+        mailbox: &Mailbox,
+        holding: &Holding,
+        open: usize,
+        stalls: &Stalls,
+        events: &mpsc::Sender<Upward>,
+    ) -> io::Result<Self> {
         let runtime = Handle::current();
-        let forbidden = Arc::new(AtomicBool::new(false));
         let mut queues = Vec::with_capacity(THREADS);
         let mut threads = Vec::with_capacity(THREADS);
         for number in 0..THREADS {
@@ -66,17 +70,13 @@ impl Inboxes {
                 events: events.clone(),
                 stalls: stalls.clone(),
                 runtime: runtime.clone(),
-                forbidden: Arc::clone(&forbidden),
+                holding: holding.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("inboxes-{number}"));
             threads.push(thread.spawn(move || writer.run())?);
             queues.push(queue);
         }
-        Ok(Self {
-            queues,
-            threads,
-            forbidden,
-        })
+        Ok(Self { queues, threads })
     }
 
     /// Hands a line over; waits while too many wait already. It is answered with [`Upward::Appended`] or
@@ -89,11 +89,6 @@ impl Inboxes {
             Some(queue) => queue.send(line).await.is_ok(),
             None => false,
         }
-    }
-
-    /// From now on nothing is written: the mailbox is somebody else's.
-    pub fn forbid(&self) {
-        self.forbidden.store(true, Ordering::Release);
     }
 
     /// Appends what was handed over, then ends. Blocks.
@@ -114,7 +109,7 @@ struct Writer {
     events: mpsc::Sender<Upward>,
     stalls: Stalls,
     runtime: Handle,
-    forbidden: Arc<AtomicBool>,
+    holding: Holding,
 }
 
 impl Writer {
@@ -123,9 +118,9 @@ impl Writer {
             let under_way = self
                 .stalls
                 .begin("appending to the inbox", Some(&line.place), Instant::now());
-            let answer = match self.forbidden.load(Ordering::Acquire) {
-                true => lease_is_lost(&line),
-                false => self.open.append(&line),
+            let answer = match self.holding.may_write() {
+                true => self.open.append(&line),
+                false => not_ours(&line),
             };
             drop(under_way);
             if self.events.blocking_send(answer).is_err() {
@@ -149,13 +144,13 @@ impl Writer {
     }
 }
 
-fn lease_is_lost(line: &Line) -> Upward {
+fn not_ours(line: &Line) -> Upward {
     Upward::AppendFailed {
         ticket: line.ticket,
         // An earlier append of it may; whoever asks again asks the new holder.
         may_have_happened: line.unless_present.is_some(),
         error: format!(
-            "the line for {} was not written: another follower has taken over the mailbox",
+            "the line for {} was not written: another follower has taken over the mailbox, or it is not known whether",
             line.place
         ),
     }

@@ -19,6 +19,7 @@ mod descriptors;
 mod fair_queue;
 mod follower;
 mod history;
+mod holding;
 mod inboxes;
 pub mod lines;
 mod presence;

@@ -1,11 +1,13 @@
 //! Keeping the mailbox's lease for as long as the follower may write, and giving it back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use codeswarm_mailbox::{Lease, LeaseError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
+
+use crate::holding::Holding;
 
 /// How often a newcomer's claim on the lease is looked for, where the filesystem's locks cannot be relied on.
 const ATTEND_EVERY: Duration = Duration::from_millis(1500);
@@ -14,11 +16,12 @@ const ATTEND_EVERY: Duration = Duration::from_millis(1500);
 pub struct Tenancy(Option<(JoinHandle<Option<LeaseError>>, oneshot::Sender<()>)>);
 
 impl Tenancy {
-    /// Keeps `lease` from now on; `by_asking` where newcomers ask for it instead of trying a lock.
-    pub fn begin(lease: Option<Lease>, by_asking: bool) -> Self {
+    /// Keeps `lease` from now on, and says to `holding` what each look finds; `by_asking` where newcomers ask for it instead
+    /// of trying a lock.
+    pub fn begin(lease: Option<Lease>, by_asking: bool, holding: Holding) -> Self {
         Self(lease.map(|lease| {
             let (give_back, given_back) = oneshot::channel();
-            (tokio::spawn(keep(lease, by_asking, given_back)), give_back)
+            (tokio::spawn(keep(lease, by_asking, holding, given_back)), give_back)
         }))
     }
 
@@ -46,7 +49,12 @@ impl Tenancy {
 }
 
 /// Answers newcomers until the lease is to be given back (`None`) or is lost.
-async fn keep(mut lease: Lease, by_asking: bool, mut given_back: oneshot::Receiver<()>) -> Option<LeaseError> {
+async fn keep(
+    mut lease: Lease,
+    by_asking: bool,
+    holding: Holding,
+    mut given_back: oneshot::Receiver<()>,
+) -> Option<LeaseError> {
     let mut clock = interval(ATTEND_EVERY);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -57,13 +65,20 @@ async fn keep(mut lease: Lease, by_asking: bool, mut given_back: oneshot::Receiv
             }
             _ = clock.tick(), if by_asking => {}
         }
+        let began = Instant::now();
         let attended = tokio::task::spawn_blocking(move || {
             let attended = lease.attend();
             (lease, attended)
         });
         match attended.await {
-            Ok((kept, Ok(()))) => lease = kept,
-            Ok((_, Err(lost @ LeaseError::Lost { .. }))) => return Some(lost),
+            Ok((kept, Ok(()))) => {
+                holding.is_ours(began);
+                lease = kept;
+            }
+            Ok((_, Err(lost @ LeaseError::Lost { .. }))) => {
+                holding.is_lost();
+                return Some(lost);
+            }
             Ok((kept, Err(error))) => {
                 tracing::warn!(%error, "the lease could not be looked at; it is tried again");
                 lease = kept;
