@@ -153,7 +153,7 @@ pub struct RouterSection {
     /// Where the router keeps its state and its socket, on a local disk of this machine.
     pub state_dir: Option<String>,
     /// The longest prompt, in bytes of UTF-8. (Codex itself takes 1,048,576 characters.)
-    #[schemars(range(min = 1, max = 1_073_741_824))]
+    #[schemars(range(min = 1, max = 10_485_760))]
     pub max_prompt_bytes: u64,
     /// A router in the background that has no client and no live swarm ends after this many seconds. Absent: 600. One that is a
     /// program's child or follows a batch ends with its input instead.

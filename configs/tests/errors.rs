@@ -147,7 +147,7 @@ fn numbers_out_of_range() {
     );
     assert_problem(
         r#"{"router":{"max_prompt_bytes":-1}}"#,
-        "1:31: router.max_prompt_bytes: expected a whole number from 1 to 1073741824, found the number -1",
+        "1:31: router.max_prompt_bytes: expected a whole number from 1 to 10485760, found the number -1",
     );
     assert_problem(
         r#"{"worker":{"heartbeat_seconds":0}}"#,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::command::{Command, Subscribe, SwarmLaunch, SwarmStatus};
-use codeswarm_protocol::event::{RouterWord, SwarmState};
+use codeswarm_protocol::event::{NodeState, NodeStatus, RouterWord, SwarmState};
 
 use super::{if_interrupted, misunderstood};
 use crate::args::LaunchArgs;
@@ -103,14 +103,17 @@ async fn until_up(session: &mut Session, swarm_id: &SwarmId) -> Result<(), Failu
         swarm_id: swarm_id.clone(),
     }));
     let mut state = SwarmState::Pending;
+    let mut over: Vec<String> = Vec::new();
     let is_up = |event: &Event| {
         if event.head.swarm_id.as_ref() != Some(swarm_id) {
             return Answer::None;
         }
         match event.said() {
-            Said::Router(RouterWord::SwarmStatus { status, .. } | RouterWord::SwarmTerminated { status, .. }) => {
+            Said::Router(RouterWord::SwarmStatus { status, nodes, .. }) => {
                 state = status;
+                over = nodes.iter().filter_map(has_ended).collect();
             }
+            Said::Router(RouterWord::SwarmTerminated { status, .. }) => state = status,
             Said::Router(RouterWord::NodeReady { .. }) => return Answer::Part,
             _ => return Answer::None,
         }
@@ -130,18 +133,26 @@ async fn until_up(session: &mut Session, swarm_id: &SwarmId) -> Result<(), Failu
         )
         .await;
     asked.map_err(|failure| if_interrupted(failure, || format!("swarm {swarm_id} goes on without you")))?;
-    if state == SwarmState::Running {
-        return Ok(());
-    }
-    let what = format!(
-        "swarm {swarm_id} is {} before all its nodes were up",
-        swarm_state(state)
-    );
+    let what = match (state, over.first()) {
+        (SwarmState::Running, None) => return Ok(()),
+        (SwarmState::Running, Some(_)) => format!("swarm {swarm_id} runs, but not all of it: {}", over.join("; ")),
+        _ => format!(
+            "swarm {swarm_id} is {} before all its nodes were up",
+            swarm_state(state)
+        ),
+    };
     Err(Failure::new(
         Exit::Failed,
         what,
         format!("codeswarm status {swarm_id}{options} tells what is known"),
     ))
+}
+
+/// Says of a node that it has ended, if it has.
+fn has_ended(node: &NodeStatus) -> Option<String> {
+    let has_ended = matches!(node.state, NodeState::Exited | NodeState::Lost);
+    let why = node.error.as_deref().unwrap_or("its worker did not say why");
+    has_ended.then(|| format!("node {} has ended: {why}", node.node_id))
 }
 
 fn launch_command(args: LaunchArgs, prompt: Option<String>, settings: SwarmSettings) -> Result<Command, Failure> {

@@ -16,14 +16,20 @@ use super::{Change, Context, Core, Effect, Errand, NotAnswered, Timer};
 /// How long a command may wait for its job to be looked up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The most commands that wait for one job.
-const MOST_HELD: usize = 256;
+/// How soon a job is looked up again of which Slurm said nothing.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(5);
+
+/// The most commands that wait for one job, and the most jobs.
+const MOST_HELD: usize = 64;
+const MOST_JOBS: usize = 16;
 
 /// Commands that wait for a job to be looked up.
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
     held: Vec<(Asker, Command)>,
     asked: bool,
+    /// Why Slurm did not answer the last time.
+    trouble: Option<String>,
     /// When those who wait are refused.
     deadline: Duration,
 }
@@ -67,6 +73,13 @@ impl Core {
         // What is no number was never a job of Slurm's.
         job::show(job_id).map_err(|error| Rejection::field(RejectionCode::UnknownJob, "job_id", error))?;
         let job_id = job_id.clone();
+        if self.adopting.len() >= MOST_JOBS && !self.adopting.contains_key(&job_id) {
+            let reason = format!("{MOST_JOBS} jobs wait to be looked up; try again later");
+            return Err(Rejection::new(RejectionCode::Overloaded, reason));
+        }
+        if let Command::Inject(inject) = &command {
+            self.check_prompt("content", &inject.content)?;
+        }
         let adoption = self.adopting.entry(job_id.clone()).or_default();
         let is_full = adoption.held.len() >= MOST_HELD;
         let same = |held: &&mut (Asker, Command)| asker.request_id.is_some() && held.0.request_id == asker.request_id;
@@ -111,20 +124,19 @@ impl Core {
         outcome: Result<Answer, NotAnswered>,
         context: &mut Context<'_>,
     ) {
-        let answer = match outcome {
-            Ok(answer) => answer,
-            Err(_) => {
-                // Again when the link is back, or refused when the command has waited long enough.
-                if let Some(adoption) = self.adopting.get_mut(job_id) {
-                    adoption.asked = false;
-                }
-                return;
-            }
+        let read = match outcome {
+            Ok(answer) => job::read(job_id, &answer),
+            Err(not) => return self.look_up_later(job_id, not.error, context),
         };
+        if let Err(error) = &read
+            && error.may_pass()
+        {
+            return self.look_up_later(job_id, error.to_string(), context);
+        }
         let Some(adoption) = self.adopting.remove(job_id) else {
             return;
         };
-        match job::read(job_id, &answer) {
+        match read {
             Ok(job) => match self.adopt(&job, context) {
                 Ok(()) => {
                     for (asker, command) in adoption.held {
@@ -137,6 +149,15 @@ impl Core {
                 let rejection = Rejection::field(RejectionCode::UnknownJob, "job_id", error);
                 refuse_all(adoption, &rejection, context);
             }
+        }
+    }
+
+    /// Slurm did not answer. It is asked again when the link is back, or soon, until the command has waited long enough.
+    fn look_up_later(&mut self, job_id: &JobId, error: String, context: &mut Context<'_>) {
+        if let Some(adoption) = self.adopting.get_mut(job_id) {
+            (adoption.asked, adoption.trouble) = (false, Some(error));
+            let again = Timer::Adoption(job_id.clone());
+            self.timers.insert((context.at.now + LOOK_UP_AGAIN, again));
         }
     }
 
@@ -153,6 +174,14 @@ impl Core {
                  scontrol update jobid={job_id} name={JOB_NAME}",
                 job.name
             );
+            return Err(Rejection::field(RejectionCode::UnknownJob, "job_id", reason));
+        }
+        if let Some(launching) = job
+            .swarm_id()
+            .filter(|swarm_id| self.submissions.contains_key(swarm_id))
+        {
+            let reason =
+                format!("job {job_id} is that of swarm {launching}, whose launch is under way; try again in a moment");
             return Err(Rejection::field(RejectionCode::UnknownJob, "job_id", reason));
         }
         if super::job::is_over(&job.state) {
@@ -229,19 +258,20 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn adoption_timed_out(&mut self, job_id: &JobId, context: &mut Context<'_>) {
+    pub(super) fn adoption_due(&mut self, job_id: &JobId, context: &mut Context<'_>) {
         if self
             .adopting
             .get(job_id)
             .is_none_or(|adoption| context.at.now < adoption.deadline)
         {
-            return;
+            return self.look_up(job_id, context);
         }
         let Some(adoption) = self.adopting.remove(job_id) else {
             return;
         };
+        let trouble = adoption.trouble.as_deref().unwrap_or("no answer came");
         let reason = format!(
-            "job {job_id} could not be looked up within {} s; nothing was done",
+            "job {job_id} could not be looked up within {} s: {trouble}. Nothing was done",
             PATIENCE.as_secs()
         );
         refuse_all(adoption, &Rejection::new(RejectionCode::Link, reason), context);

@@ -122,7 +122,7 @@ impl Core {
             .get(&place.job_id)
             .is_some_and(|id| !self.preparing.contains(id));
         let Some(node) = self.nodes.get_mut(place) else { return };
-        if !ready || node.appending.is_some() || !matches!(self.link, Link::Up { .. }) {
+        if !ready || node.is_over() || node.appending.is_some() || !matches!(self.link, Link::Up { .. }) {
             return;
         }
         let Some(first) = node.line.front() else { return };

@@ -11,6 +11,9 @@ use codeswarm_slurm::{Answer, JobState, Phase, ending, hostnames, job, queue};
 use super::model::{JobNow, Swarm};
 use super::{Change, Context, Core, Errand, NotAnswered};
 
+/// A job that is to be run again does not run any more so long after its workers were told to end.
+const GOES_ON_WITHOUT: Duration = Duration::from_secs(60);
+
 /// The name of the provider that runs swarms as Slurm jobs.
 pub const SLURM: &str = "slurm";
 
@@ -104,7 +107,7 @@ impl Core {
         let not_looked_at = phase == Phase::Waiting && job.reason.is_none() && job.looks == 0;
         match phase {
             Phase::Waiting if again => self.requeued(job_id, asked, context),
-            Phase::Running => self.runs(job_id, &news.nodes, context),
+            Phase::Running => self.runs(job_id, &news.nodes, asked, context),
             Phase::Completed | Phase::Failed => {
                 let sentence = ended(&news);
                 return self.job_is_over(job_id, Some(&news), sentence, context);
@@ -162,6 +165,7 @@ impl Core {
         let Some(swarm_id) = self.jobs.get(job_id).cloned() else {
             return;
         };
+        let mut is_reset = false;
         for place in self.places(&swarm_id) {
             let Some(node) = self.nodes.get_mut(&place) else {
                 continue;
@@ -169,11 +173,14 @@ impl Core {
             if node.heard <= asked {
                 (node.state, node.current, node.ending) = (NodeState::Pending, None, None);
                 (node.pid, node.pid_started, node.error) = (None, None, None);
+                is_reset = true;
                 self.save_node(&place, context);
+                self.deliver_next(&place, context);
             }
         }
         if let Some(swarm) = self.swarms.get_mut(&swarm_id)
             && swarm.status == SwarmState::Running
+            && is_reset
         {
             swarm.status = SwarmState::Pending;
         }
@@ -196,9 +203,17 @@ impl Core {
         }
     }
 
-    fn runs(&mut self, job_id: &JobId, nodes: &str, context: &mut Context<'_>) {
+    fn runs(&mut self, job_id: &JobId, nodes: &str, asked: Duration, context: &mut Context<'_>) {
         let Some(swarm_id) = self.jobs.get(job_id) else { return };
         let places = self.places(swarm_id);
+        for place in &places {
+            // Long after a worker was told to end its job runs: it was meant alone, and nobody will read its inbox again.
+            let is_old = |node: &super::Node| asked.saturating_sub(node.heard) >= GOES_ON_WITHOUT;
+            if self.nodes.get(place).is_some_and(is_old) && self.may_go_on(place) {
+                let reason = "its worker was told to end, and the job goes on without it";
+                self.end_all_of(place, "worker_exit", reason, context);
+            }
+        }
         let nameless = places
             .iter()
             .filter_map(|place| self.nodes.get(place))

@@ -16,6 +16,9 @@ const BEYOND_GRACE: Duration = Duration::from_secs(5);
 /// How soon a command to end a job is tried again that had no effect.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
+/// And one that failed.
+const REFUSED_AGAIN: Duration = Duration::from_secs(30);
+
 /// Bytes of a job's error file that are looked at.
 const LAST_WORDS: &str = "3000";
 
@@ -30,7 +33,7 @@ impl Core {
         }
         let places = self.places(&swarm.swarm_id);
         let mut nodes = places.iter().filter_map(|place| self.nodes.get(place));
-        let has_workers = nodes.any(|node| node.epoch.0 > 0 && !node.is_over());
+        let has_workers = nodes.any(|node| node.state != NodeState::Pending && !node.is_over());
         if !has_workers {
             return self.cancel_job(job_id, context);
         }
@@ -63,7 +66,7 @@ impl Core {
             Ok(Cancelled::Taken) => {}
             Ok(Cancelled::Over) => self.show_job(job_id, context),
             Ok(Cancelled::NotRunning) => self.cancel_job(job_id, context),
-            Err(error) => self.try_to_end_again(job_id, &error, context),
+            Err(error) => self.could_not_end(job_id, &error, context),
         }
     }
 
@@ -82,8 +85,8 @@ impl Core {
                 self.conclude(job_id, context);
             }
             Ok(Cancelled::Taken | Cancelled::Over) => self.show_job(job_id, context),
-            Ok(Cancelled::NotRunning) => self.try_to_end_again(job_id, "the job cannot be changed now", context),
-            Err(error) => self.try_to_end_again(job_id, &error, context),
+            Ok(Cancelled::NotRunning) => self.try_to_end_again(job_id, TRY_AGAIN, context),
+            Err(error) => self.could_not_end(job_id, &error, context),
         }
     }
 
@@ -114,14 +117,22 @@ impl Core {
         nodes.all(super::Node::is_over)
     }
 
-    fn try_to_end_again(&mut self, job_id: &JobId, error: &str, context: &mut Context<'_>) {
-        self.slurm_is_silent(error, context);
+    fn could_not_end(&mut self, job_id: &JobId, error: &str, context: &mut Context<'_>) {
+        let message = format!(
+            "job {job_id} could not be ended: {error}. It is tried again every {} s; by hand: scancel {job_id}",
+            REFUSED_AGAIN.as_secs()
+        );
+        self.tell_trouble_once(&message.clone(), message, context);
+        self.try_to_end_again(job_id, REFUSED_AGAIN, context);
+    }
+
+    fn try_to_end_again(&mut self, job_id: &JobId, wait: Duration, context: &mut Context<'_>) {
         if self
             .live_swarm_of(job_id)
             .is_some_and(|swarm| swarm.status == SwarmState::Terminating)
         {
             self.timers
-                .insert((context.at.now + TRY_AGAIN, Timer::Cancel(job_id.clone())));
+                .insert((context.at.now + wait, Timer::Cancel(job_id.clone())));
         }
     }
 
@@ -197,10 +208,13 @@ impl Core {
         let (swarm_id, asked_for) = (swarm.swarm_id.clone(), swarm.status == SwarmState::Terminating);
         let sentence = swarm.job.as_ref().and_then(|job| job.over.clone()).unwrap_or_default();
         for place in self.places(&swarm_id) {
-            let Some(node) = self.nodes.get(&place).filter(|node| !node.is_over()) else {
+            let Some(node) = self.nodes.get(&place) else {
                 continue;
             };
-            if node.epoch.0 == 0 && node.offset == 0 && asked_for {
+            if node.is_over() {
+                // What waited for another life of the job.
+                self.end_all_of(&place, "worker_exit", &sentence, context);
+            } else if node.state == NodeState::Pending && asked_for {
                 self.node_over(
                     &place,
                     NodeState::Exited,

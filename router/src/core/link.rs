@@ -122,24 +122,18 @@ impl Core {
         let awaited: Vec<Awaited> = std::mem::take(&mut self.tickets).into_values().collect();
         for awaited in awaited {
             match awaited {
-                Awaited::Append(place, _) => {
-                    let Some(node) = self.nodes.get_mut(&place) else {
-                        continue;
-                    };
-                    node.appending = None;
-                    self.nameless_interrupt_is_void(&place, context);
-                }
                 Awaited::Heartbeats(swarm_id) => self.answer_waiting_status(&swarm_id, context),
                 Awaited::LaunchFile(swarm_id) => self.launch_file_lost(&swarm_id),
-                Awaited::Prepare(_) | Awaited::Rest(_) => {}
+                Awaited::Append(..) | Awaited::Prepare(_) | Awaited::Rest(_) => {}
             }
         }
+        self.nameless_interrupts_are_void(context);
         self.forbid_lasting(context);
     }
 
-    /// An interrupt of whatever runs must not reach a turn that runs when the link is back.
-    fn nameless_interrupt_is_void(&mut self, place: &codeswarm_protocol::Place, context: &mut Context<'_>) {
-        let Some(node) = self.nodes.get_mut(place) else { return };
+    /// An interrupt of whatever runs must not reach a turn that runs when the link is back, whether it was on its way or
+    /// waited behind something else.
+    fn nameless_interrupts_are_void(&mut self, context: &mut Context<'_>) {
         let nameless = |outgoing: &Outgoing| {
             matches!(
                 outgoing,
@@ -149,14 +143,25 @@ impl Core {
                 }
             )
         };
-        if !node.line.front().is_some_and(nameless) {
-            return;
-        }
-        if let Some(Outgoing::Control { client, request_id, .. }) = node.line.pop_front() {
-            let reason = "the link broke while the interrupt was on its way; it may have reached the node: look at the \
-                          node's state, and interrupt again if need be";
-            let rejection = Rejection::new(RejectionCode::NotDelivered, reason);
-            reject(&Asker { client, request_id }, rejection, context);
+        for node in self.nodes.values_mut() {
+            let under_way = node.appending.take().is_some();
+            let (void, kept) = std::mem::take(&mut node.line)
+                .into_iter()
+                .enumerate()
+                .partition::<Vec<_>, _>(|(_, outgoing)| nameless(outgoing));
+            node.line = kept.into_iter().map(|(_, outgoing)| outgoing).collect();
+            for (place_in_line, outgoing) in void {
+                let reason = if under_way && place_in_line == 0 {
+                    "the link broke while the interrupt was on its way; it may have reached the node: look at the node's \
+                     state, and interrupt again if need be"
+                } else {
+                    "the link broke before the interrupt was sent; it will not be"
+                };
+                if let Outgoing::Control { client, request_id, .. } = outgoing {
+                    let rejection = Rejection::new(RejectionCode::NotDelivered, reason);
+                    reject(&Asker { client, request_id }, rejection, context);
+                }
+            }
         }
     }
 

@@ -383,7 +383,7 @@ impl Core {
                 Some((_, Timer::Rest(place))) => self.look_for_the_end(&place, context),
                 Some((_, Timer::Prepare(swarm_id))) => self.prepare(&swarm_id, context),
                 Some((_, Timer::Submission(swarm_id))) => self.submission_due(&swarm_id, context),
-                Some((_, Timer::Adoption(job_id))) => self.adoption_timed_out(&job_id, context),
+                Some((_, Timer::Adoption(job_id))) => self.adoption_due(&job_id, context),
                 Some((_, Timer::Job(job_id))) => self.show_job(&job_id, context),
                 Some((_, Timer::Cancel(job_id))) => self.cancel_job(&job_id, context),
                 Some((_, Timer::Queue)) => self.look_at_the_queue(context),

@@ -139,6 +139,8 @@ pub struct Node {
     pub(super) ending: Option<Ending>,
     /// Whether its worker's last record was read.
     pub exit_said: bool,
+    /// Whether a signal had told its worker to end, as Slurm does to a job that it will run again.
+    pub told_to_end: bool,
     /// The requests of the injections that ended last, for the words that follow an end.
     #[serde(skip)]
     pub recent: VecDeque<(InjectionId, RequestId)>,
@@ -179,6 +181,7 @@ impl Default for Node {
             approvals: BTreeSet::new(),
             ending: None,
             exit_said: false,
+            told_to_end: false,
             recent: VecDeque::new(),
             open: 0,
             line: super::Line::new(),

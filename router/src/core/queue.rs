@@ -129,7 +129,7 @@ impl Core {
             .filter_map(|place| self.nodes.get(place))
         {
             resting &= node.state == NodeState::Idle && node.open == 0;
-            speaking &= node.is_over() || now.saturating_sub(node.heard) < poll;
+            speaking &= (node.is_over() && node.open == 0) || now.saturating_sub(node.heard) < poll;
             all_over &= node.is_over();
         }
         // Whether a swarm without workers goes on is for Slurm to say.
@@ -177,12 +177,17 @@ impl Core {
     pub(super) fn slurm_is_silent(&mut self, error: &str, context: &mut Context<'_>) {
         // It begins with the command, and squeue and scontrol fail alike when their controller is away.
         let what = error.split_once(' ').map_or(error, |(_command, what)| what);
+        let message = format!("the state of jobs is not known at present: {error}");
+        self.tell_trouble_once(what, message, context);
+    }
+
+    /// Tells of a trouble, once until Slurm says something of a job again.
+    pub(super) fn tell_trouble_once(&mut self, what: &str, message: String, context: &mut Context<'_>) {
         let is_told = self.slurm_troubles.contains(what) || self.slurm_troubles.len() >= MOST_TROUBLES;
         if is_told || !self.link_is_up() {
             return;
         }
         self.slurm_troubles.insert(what.to_owned());
-        let message = format!("the state of jobs is not known at present: {error}");
         let event = context.event(RouterWord::RouterTrouble { message });
         context.tell(Whom::Everybody, event);
     }

@@ -96,6 +96,7 @@ impl Core {
                 node.state = NodeState::Starting;
                 (node.host, node.pid, node.pid_started) = (Some(host), Some(pid), pid_started);
                 (node.current, node.exit_said, node.ended) = (None, false, false);
+                node.told_to_end = false;
                 node.approvals.clear();
                 let known = ProviderCommand::Known {
                     place: place.clone(),
@@ -156,8 +157,9 @@ impl Core {
             Word::ApprovalRequired { call_id, .. } => drop(node.approvals.insert(call_id)),
             Word::ApprovalResolved { call_id, .. } => drop(node.approvals.remove(&call_id)),
             Word::WorkerError { message } => node.error = Some(message),
-            Word::WorkerExit { .. } => {
+            Word::WorkerExit { reason, .. } => {
                 node.exit_said = true;
+                node.told_to_end = matches!(&*reason, "sigterm" | "sigint");
                 node.current = None;
             }
             _ => return,
@@ -201,16 +203,15 @@ impl Core {
         }
     }
 
-    fn perhaps_running(&mut self, place: &Place, context: &mut Context<'_>) {
+    /// A swarm runs when each of its nodes is up or over, and one at least is up.
+    pub(super) fn perhaps_running(&mut self, place: &Place, context: &mut Context<'_>) {
         let Some(swarm_id) = self.jobs.get(&place.job_id).cloned() else {
             return;
         };
-        let up = |place: &Place| {
-            self.nodes
-                .get(place)
-                .is_some_and(|node| matches!(node.state, NodeState::Idle | NodeState::Busy))
-        };
-        let all_up = self.places(&swarm_id).iter().all(up);
+        let places = self.places(&swarm_id);
+        let is_up = |node: &super::Node| matches!(node.state, NodeState::Idle | NodeState::Busy);
+        let nodes = || places.iter().filter_map(|place| self.nodes.get(place));
+        let all_up = nodes().any(is_up) && nodes().all(|node| is_up(node) || node.is_over());
         let Some(swarm) = self.swarms.get_mut(&swarm_id) else {
             return;
         };

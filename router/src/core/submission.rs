@@ -52,6 +52,9 @@ pub struct Submission {
     pub(super) under_way: bool,
     #[serde(skip)]
     pub(super) searches: usize,
+    /// How often in a row squeue did not tell.
+    #[serde(skip)]
+    pub(super) unanswered: u32,
     /// Who asked was told why it waits.
     #[serde(skip)]
     pub(super) told_waiting: bool,
@@ -80,6 +83,7 @@ impl Submission {
             deadline: Duration::ZERO,
             under_way: false,
             searches: 0,
+            unanswered: 0,
             told_waiting: false,
             given_up: None,
         }

@@ -25,6 +25,9 @@ const SEARCH_AFTER: [Duration; 4] = [
     Duration::from_secs(20),
 ];
 
+/// Searches in vain before who launched it hears of that.
+const TOLD_AFTER: u32 = 3;
+
 impl Core {
     pub(super) fn submissions_after_link_up(&mut self, context: &mut Context<'_>) {
         for swarm_id in self.submissions.keys().cloned().collect::<Vec<_>>() {
@@ -213,6 +216,7 @@ impl Core {
         };
         submission.under_way = false;
         let when = SEARCH_AFTER.get(submission.searches).copied().unwrap_or_default();
+        let when = when.max(SEARCH_AFTER[0] * submission.unanswered.min(10));
         self.timers
             .insert((context.at.now + when, Timer::Submission(swarm_id.clone())));
     }
@@ -234,9 +238,21 @@ impl Core {
             Ok(listing) => listing,
             Err(error) => {
                 tracing::warn!(%swarm_id, %error, "whether a job was submitted is not known yet");
+                submission.unanswered += 1;
+                let asker = submission.asker.as_ref();
+                if let Some(asker) = asker.filter(|_| submission.unanswered == TOLD_AFTER) {
+                    let message = format!(
+                        "whether job submission {swarm_id} reached Slurm is not known yet, and squeue does not tell: {error}. \
+                         It is looked for until squeue answers; do not launch again"
+                    );
+                    let whom = Whom::Client(asker.client);
+                    let event = context.event(RouterWord::RouterTrouble { message });
+                    context.tell(whom, event);
+                }
                 return self.search_later(swarm_id, context);
             }
         };
+        submission.unanswered = 0;
         if let Some(line) = listing.of_swarm(swarm_id).next() {
             let job_id = line.job_id.clone();
             return self.has_job(swarm_id, job_id, context);

@@ -181,11 +181,28 @@ impl Core {
         } else {
             "worker_exit"
         };
-        self.end_all_of(place, error, reason, context);
+        if self.may_go_on(place) {
+            // Only Slurm knows. Its answer, or the end of the job, ends what waits if this was the end.
+            self.show_job(&place.job_id, context);
+        } else {
+            self.end_all_of(place, error, reason, context);
+        }
         self.save_node(place, context);
         if !was_over && let Some(swarm_id) = self.jobs.get(&place.job_id).cloned() {
+            self.perhaps_running(place, context);
             self.settle(&swarm_id, context);
         }
+    }
+
+    /// Whether a node that is over may have another life, in which a worker reads on in its inbox: Slurm had its worker end,
+    /// and may run the job again.
+    pub(super) fn may_go_on(&self, place: &Place) -> bool {
+        let was_stopped = |node: &super::Node| node.state == NodeState::Exited && node.told_to_end;
+        self.nodes.get(place).is_some_and(was_stopped)
+            && self
+                .live_swarm_of(&place.job_id)
+                .is_some_and(|swarm| swarm.status != SwarmState::Terminating)
+            && self.may_run_again(&place.job_id)
     }
 
     /// Ends a swarm whose nodes are all over.
