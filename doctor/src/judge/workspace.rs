@@ -101,7 +101,7 @@ mod tests {
     fn facts() -> WorkspaceFacts {
         WorkspaceFacts {
             host: "login1".into(),
-            root: "/work/me/codeswarm".into(),
+            root: "/scratch/me/codeswarm".into(),
             refused: None,
             shared: Some("nfs".into()),
             write_ms: Some(3.0),
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(verdict.status, Status::Failure);
         assert!(verdict.seen.contains("mode 777"), "{verdict:?}");
         let full = WorkspaceFacts {
-            refused: Some("could not create /work/x: No space left on device (os error 28)".into()),
+            refused: Some("could not create /scratch/x: No space left on device (os error 28)".into()),
             ..facts()
         };
         assert!(folders(&full, "codeswarm").advice.contains("make room"));

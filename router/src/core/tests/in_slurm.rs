@@ -30,7 +30,7 @@ pub(super) fn with_slurm() -> Settings {
         slurm: Some(SlurmSettings {
             section: SlurmSection::default(),
             template: None,
-            root: "/work/cs".to_owned(),
+            root: "/scratch/cs".to_owned(),
             poll: POLL,
         }),
         link: Link::not_yet(),
@@ -111,7 +111,7 @@ pub(super) fn errands(effects: &[Effect]) -> Vec<Errand> {
 impl Alone {
     pub(super) fn connect(&mut self) -> Vec<Effect> {
         self.step(Input::LinkUp {
-            binary: "/work/cs/bin/codeswarm".to_owned(),
+            binary: "/scratch/cs/bin/codeswarm".to_owned(),
         })
     }
 

@@ -289,7 +289,7 @@ fn a_job_that_failed_before_a_worker_spoke_is_told_with_the_last_words_of_its_er
         shown("27", "FAILED", "NonZeroExitCode", 0),
     );
     let (log, call) = calls(&effects).pop().unwrap();
-    assert!(call.arguments.contains(&"/work/cs/runs/27.err".to_owned()), "{call}");
+    assert!(call.arguments.contains(&"/scratch/cs/runs/27.err".to_owned()), "{call}");
     let effects = alone.answer(log, says(0, "codeswarm: there is no program /x\n", ""));
     for read in down(&effects) {
         if let Downward::Read { ticket, .. } = read {

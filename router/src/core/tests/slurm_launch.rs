@@ -42,7 +42,7 @@ fn a_launch_is_told_with_slurms_word_when_there_is_a_job_and_its_prompts_are_sto
     );
     let script = String::from_utf8(call.stdin).unwrap();
     assert!(
-        script.contains("--nodes=2") && script.contains("/work/cs/bin/codeswarm"),
+        script.contains("--nodes=2") && script.contains("/scratch/cs/bin/codeswarm"),
         "{script}"
     );
 
