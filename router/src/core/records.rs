@@ -105,6 +105,7 @@ impl Core {
                 };
                 context.effects.push(Effect::Provider(known));
                 self.job_certainly_runs(place, context);
+                self.deliver_next(place, context);
             }
             Word::AgentReady { agent, .. } => {
                 node.state = if node.current.is_some() {

@@ -154,6 +154,7 @@ impl Core {
             (node.ended, node.exit_said, node.ending) = (false, false, None);
             node.state = NodeState::Starting;
             self.save_node(place, context);
+            self.deliver_next(place, context);
         }
     }
 

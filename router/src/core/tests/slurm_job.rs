@@ -651,3 +651,24 @@ fn p3_no_interrupt_of_whatever_runs_outlives_the_link() {
     assert_eq!(code, RejectionCode::NotDelivered);
     assert!(reason.contains("before the interrupt was sent"), "{reason}");
 }
+
+#[test]
+fn p6_what_waited_for_the_next_life_is_sent_when_it_begins_also_where_slurm_was_not_heard_between() {
+    for is_told_by_a_record in [false, true] {
+        let mut alone = connected();
+        alone.running("27");
+        let at = place("27", 0);
+        let (_, ticket) = alone.inject(&at);
+        let waits = accepted(&alone.command(inject("27"))).remove(0);
+        alone.record(&at, 1, told_to_end(), None);
+        alone.exits(&at);
+        alone.step(Input::Appended { ticket, offset: 0 });
+        let effects = if is_told_by_a_record {
+            alone.record(&at, 2, worker_start(), None)
+        } else {
+            alone.step(Input::OutboxReopened { place: at })
+        };
+        assert!(append(&effects).is_some(), "{effects:?}");
+        assert!(alone.core.is_open(&waits));
+    }
+}
