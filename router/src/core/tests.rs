@@ -14,6 +14,7 @@ mod rules;
 mod slurm_histories;
 mod slurm_job;
 mod slurm_launch;
+mod slurm_next_life;
 mod store;
 mod tally;
 mod worker;
