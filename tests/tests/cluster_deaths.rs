@@ -100,12 +100,15 @@ fn p6_a_swarm_whose_workers_and_keepers_are_killed_is_told_by_slurm() {
     for injection in &running {
         router.event_of(injection, "assistant_delta");
     }
-    for node in 0..2 {
-        let (keeper, worker) = (workspace.keeper(node), workspace.worker(node));
-        // Frozen first, so that it does not hear of its keeper's end.
-        workspace.signal(&worker, Signal::STOP);
-        workspace.signal(&keeper, Signal::KILL);
-        workspace.signal(&worker, Signal::KILL);
+    let processes: Vec<_> = (0..2)
+        .flat_map(|node| [workspace.worker(node), workspace.keeper(node)])
+        .collect();
+    // All are frozen first, and the workers die before their keepers: at the end of a task Slurm wakes what is left of it and
+    // tells it to end, which a worker would do in order.
+    for signal in [Signal::STOP, Signal::KILL] {
+        for process in &processes {
+            workspace.signal(process, signal);
+        }
     }
     for injection in &running {
         let end = wait_for_end(&router, injection);
