@@ -15,9 +15,9 @@ fn job() -> BatchJob {
         constraint: None,
         gres: None,
         sbatch_args: Vec::new(),
-        root: "/work/me/codeswarm".to_owned(),
-        worker: "/work/me/codeswarm/bin/codeswarm-1".to_owned(),
-        launch_file: "/work/me/codeswarm/runs/0199-ab.json".to_owned(),
+        root: "/scratch/me/codeswarm".to_owned(),
+        worker: "/scratch/me/codeswarm/bin/codeswarm-1".to_owned(),
+        launch_file: "/scratch/me/codeswarm/runs/0199-ab.json".to_owned(),
         template: None,
     }
 }
@@ -63,16 +63,16 @@ fn a_plain_job_is_a_script_on_stdin_and_nothing_on_the_command_line() {
             "#SBATCH --signal=TERM@60",
             "#SBATCH --requeue",
             "#SBATCH --open-mode=append",
-            "#SBATCH --output=/work/me/codeswarm/runs/%j.out",
-            "#SBATCH --error=/work/me/codeswarm/runs/%j.err",
-            "#SBATCH --chdir=/work/me/codeswarm",
+            "#SBATCH --output=/scratch/me/codeswarm/runs/%j.out",
+            "#SBATCH --error=/scratch/me/codeswarm/runs/%j.err",
+            "#SBATCH --chdir=/scratch/me/codeswarm",
             "#SBATCH --partition=compute",
         ]
     );
     assert!(
         script.ends_with(
-            " /work/me/codeswarm/bin/codeswarm-1 worker --keep --root /work/me/codeswarm --launch \
-             /work/me/codeswarm/runs/0199-ab.json\n"
+            " /scratch/me/codeswarm/bin/codeswarm-1 worker --keep --root /scratch/me/codeswarm --launch \
+             /scratch/me/codeswarm/runs/0199-ab.json\n"
         ),
         "{script}"
     );
@@ -82,7 +82,7 @@ fn a_plain_job_is_a_script_on_stdin_and_nothing_on_the_command_line() {
 #[test]
 fn hostile_values_stay_values() {
     let script = with(|job| {
-        job.root = "/work/it's $(reboot); #1 \"50%\"".to_owned();
+        job.root = "/scratch/it's $(reboot); #1 \"50%\"".to_owned();
         job.worker = "/bin/`reboot`".to_owned();
         job.partition = Some("a b#c;$(reboot)\"'\\".to_owned());
         job.gres = Some("gpu:1 --nodes=99".to_owned());
@@ -92,8 +92,8 @@ fn hostile_values_stay_values() {
     .unwrap();
     let lines: Vec<_> = script.lines().collect();
     for expected in [
-        r##"#SBATCH "--output=/work/it's $(reboot); #1 \"50%%\"/runs/%j.out""##,
-        r##"#SBATCH "--chdir=/work/it's $(reboot); #1 \"50%\"""##,
+        r##"#SBATCH "--output=/scratch/it's $(reboot); #1 \"50%%\"/runs/%j.out""##,
+        r##"#SBATCH "--chdir=/scratch/it's $(reboot); #1 \"50%\"""##,
         r##"#SBATCH "--partition=a b#c;$(reboot)\"'\\""##,
         r##"#SBATCH "--gres=gpu:1 --nodes=99""##,
         "#SBATCH --time=1:00",
@@ -101,7 +101,7 @@ fn hostile_values_stay_values() {
         assert!(lines.contains(&expected), "{expected}\n{script}");
     }
     assert!(
-        script.contains(r##" '/bin/`reboot`' worker --keep --root '/work/it'\''s $(reboot); #1 "50%"' --launch "##),
+        script.contains(r##" '/bin/`reboot`' worker --keep --root '/scratch/it'\''s $(reboot); #1 "50%"' --launch "##),
         "{script}"
     );
 }
@@ -223,7 +223,7 @@ fn all_other_options_pass_and_no_kill_reaches_srun() {
         assert!(
             argument(no_kill)
                 .unwrap()
-                .contains("\n    --no-kill env -u SLURM_LABELIO /work"),
+                .contains("\n    --no-kill env -u SLURM_LABELIO /scratch"),
             "{no_kill}"
         );
     }
@@ -254,7 +254,7 @@ fn a_template_of_ones_own_is_filled_in() {
         script.starts_with("#!/bin/bash -l\n# mine\n#SBATCH --job-name=codeswarm\n"),
         "{script}"
     );
-    assert!(script.contains("\nmodule load x\nexec srun /work/me/"), "{script}");
+    assert!(script.contains("\nmodule load x\nexec srun /scratch/me/"), "{script}");
 }
 
 #[test]
