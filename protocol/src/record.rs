@@ -294,7 +294,7 @@ pub enum Word {
     },
     /// A life of the worker ends in order. The last record of the epoch; after it the outbox is renamed to the archive.
     WorkerExit {
-        /// Why: `sigterm`, `shutdown`, `agent_unusable`, `worker_crashed`, `worker_refused`, …
+        /// Why: `sigterm`, `shutdown`, `agent_unusable`, `worker_crashed`, `worker_refused`, `worker_killed`, …
         reason: String,
         /// Up to here, in bytes, the inbox was read and every prompt in it accounted for.
         inbox_offset: u64,

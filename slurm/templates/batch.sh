@@ -32,6 +32,14 @@ if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then
     export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 fi
 
+# What Slurm runs on a node after a task there has ended: if nobody is left to tell it, this tells in the node's outbox.
+task_ended={{launch_file}}.task_ended
+cat >"$task_ended" <<'END'
+#!/bin/sh
+exec {{worker}} worker --task-ended --root {{root}} --launch {{launch_file}}
+END
+chmod 700 "$task_ended"
+
 # --kill-on-bad-exit=0   a worker that fails must not take the others with it, whatever the cluster's default is,
 # --wait=0               nor may one that has ended: some clusters kill the rest some seconds later.
 # --export=ALL           the agents' keys are in the environment; a job submitted with --export=NONE would hide even ours.
@@ -41,10 +49,12 @@ fi
 # --distribution=block   ranks are numbered node after node, so that a rank tells its host.
 # --overlap              the workers' step holds no CPUs for itself, so that an agent can start steps of its own.
 # --mpi=none             there is no MPI, so a cluster's default for it cannot fail.
+# --task-epilog          see above; a word of Slurm's own about each task.
 # Not --unbuffered: it gives each task a terminal, and workers write whole lines anyway.
 #
 # exec, so that there is no shell that could die of a signal before its tasks, and srun's exit code, which is the highest
 # of the workers', is the job's. When Slurm ends the job (scancel, the time limit, a requeue), the workers get SIGTERM
 # and KillWait seconds to archive. `scancel --full --signal=TERM` is not for us: srun, which gets that one too, kills them.
 exec srun --kill-on-bad-exit=0 --wait=0 --export=ALL --input=none --label --distribution=block --overlap --mpi=none \
+    --task-epilog="$task_ended" \
     {{srun_options}} env -u SLURM_LABELIO {{worker}} worker --keep --root {{root}} --launch {{launch_file}}

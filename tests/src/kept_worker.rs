@@ -63,19 +63,31 @@ impl<'w> KeptWorker<'w> {
 
     /// Starts the keeper, or with `kept` false the worker alone. Its place comes from Slurm's variables.
     pub fn start(&self, kept: bool) -> JsonProcess {
+        let flags: &[&str] = if kept { &["--keep"] } else { &[] };
+        JsonProcess::spawn("keeper", self.command(flags))
+    }
+
+    /// What Slurm runs after the task, to its end; it must be content.
+    pub fn end_task(&self) {
+        let output = self
+            .command(&["--task-ended"])
+            .output()
+            .unwrap_or_else(|error| panic!("codeswarm worker --task-ended: {error}"));
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    }
+
+    fn command(&self, flags: &[&str]) -> Command {
         let mut command: Command = self.workspace.bare_command();
         command
             .args(["worker", "--launch"])
             .arg(self.launch_file())
             .args(&self.flags)
+            .args(flags)
             .env("SLURM_JOB_ID", JOB)
             .env("SLURM_PROCID", "0")
             .env("SLURMD_NODENAME", "node0")
             .env("CODESWARM_ROOT", self.root());
-        if kept {
-            command.arg("--keep");
-        }
-        JsonProcess::spawn("keeper", command)
+        command
     }
 
     /// The worker below the keeper.

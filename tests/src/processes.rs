@@ -58,8 +58,8 @@ pub fn variable(pid: i32, name: &str) -> Option<String> {
     entries.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
-/// Zombies have none.
-fn parent_of(pid: i32) -> Option<i32> {
+/// The parent of a process; zombies have none.
+pub fn parent_of(pid: i32) -> Option<i32> {
     let stat = read(pid, "stat");
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;

@@ -86,46 +86,58 @@ fn p6_p7_a_keeper_that_is_killed_costs_its_own_node_and_no_other() {
     workspace.wait_until_no_job_is_left();
 }
 
-/// Both at once, as the kernel does when memory runs out: nobody is left to say anything in the outbox.
+/// Both at once, as the kernel does when memory runs out: only Slurm is left to see it, at the end of the task.
 #[test]
-fn p6_a_swarm_whose_workers_and_keepers_are_killed_is_told_by_slurm() {
+fn p6_a_worker_killed_with_its_keeper_ends_its_own_prompts_while_the_job_goes_on() {
     let Some(cluster) = requires::cluster() else { return };
     let workspace = SlurmWorkspace::echo(&cluster).looking_every_second();
     let mut router = RouterProcess::daemon(&workspace);
     router.follow_all();
     let swarm = router.launch_ready(2);
-    let running = router.inject_all(&swarm, "[[echo deltas=3]] [[hang]]");
-    let waits = router.inject(&swarm, 0, "waits");
-    router.event_of(&waits, "inject_received");
-    for injection in &running {
+    let mut injections = router.inject_all(&swarm, "[[echo deltas=3]] [[hang]]");
+    injections.push(router.inject(&swarm, 0, "waits"));
+    router.event_of(&injections[2], "inject_received");
+    for injection in &injections[..2] {
         router.event_of(injection, "assistant_delta");
     }
-    let processes: Vec<_> = (0..2)
-        .flat_map(|node| [workspace.worker(node), workspace.keeper(node)])
-        .collect();
-    // All are frozen first, and the workers die before their keepers: at the end of a task Slurm wakes what is left of it and
-    // tells it to end, which a worker would do in order.
+    kill_with_its_keeper(&workspace, 0);
+    let end = wait_for_end(&router, &injections[0]);
+    assert_eq!(
+        (&end["status"], &end["error"]["class"]),
+        (&json!("failed"), &json!("worker_died")),
+        "{end}"
+    );
+    assert_eq!(wait_for_end(&router, &injections[2])["error"], "worker_killed");
+    let status = wait_until("node 0 to have exited", || {
+        let status = status_of(&mut router, &swarm);
+        match status["nodes"][0]["state"].as_str() {
+            Some("exited") => Ok(status),
+            _ => Err(format!("{status:#}")),
+        }
+    });
+    assert_eq!(
+        (&status["status"], &status["nodes"][1]["state"]),
+        (&json!("running"), &json!("busy")),
+        "{status:#}"
+    );
+    // And when the last one has gone the same way, the job has.
+    kill_with_its_keeper(&workspace, 1);
+    assert_eq!(wait_for_end(&router, &injections[1])["status"], "failed");
+    let end = wait_for_failure(&router, &swarm);
+    assert!(end["reason"].as_str().unwrap_or_default().contains("FAILED"), "{end}");
+    assert_account(&workspace, &swarm, &router.lines(), &injections);
+    workspace.wait_until_no_job_is_left();
+}
+
+/// All are frozen first, and the worker dies before its keeper: at the end of a task Slurm wakes what is left of it and tells it
+/// to end, which a worker would do in order.
+fn kill_with_its_keeper(workspace: &SlurmWorkspace, node: u32) {
+    let processes = [workspace.worker(node), workspace.keeper(node)];
     for signal in [Signal::STOP, Signal::KILL] {
         for process in &processes {
             workspace.signal(process, signal);
         }
     }
-    for injection in &running {
-        let end = wait_for_end(&router, injection);
-        assert_eq!(
-            (&end["status"], &end["error"]["class"]),
-            (&json!("failed"), &json!("worker_died")),
-            "{end}"
-        );
-    }
-    assert_eq!(wait_for_end(&router, &waits)["error"], "node_lost");
-    let end = wait_for_failure(&router, &swarm);
-    let reason = end["reason"].as_str().unwrap_or_default();
-    assert!(reason.contains("FAILED"), "{end}");
-    let mut injections = running;
-    injections.push(waits);
-    assert_account(&workspace, &swarm, &router.lines(), &injections);
-    workspace.wait_until_no_job_is_left();
 }
 
 #[test]

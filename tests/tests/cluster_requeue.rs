@@ -2,11 +2,13 @@
 //! not concluded, and what is open runs on or ends (P2, P4, P6, P11).
 
 use codeswarm_tests::account::{assert_account, wait_for_completion, wait_for_end};
+use codeswarm_tests::processes;
 use codeswarm_tests::requires;
 use codeswarm_tests::router::{RouterProcess, Swarm};
 use codeswarm_tests::slurm_processes::{status_of, wait_for_failure};
 use codeswarm_tests::slurm_workspace::SlurmWorkspace;
 use codeswarm_tests::workspace::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// A turn that takes two seconds.
@@ -116,7 +118,7 @@ fn p2_p4_p6_a_job_that_lost_a_node_goes_on_on_others() {
     let cluster = cluster.alone();
     let workspace = SlurmWorkspace::echo(&cluster).looking_every_second();
     goes_on_in_the_next_life(&workspace, |workspace, swarm| {
-        cluster.node_down(&first_node(workspace, swarm));
+        cluster.node_down(&host_of(workspace, swarm, 0));
     });
 }
 
@@ -135,7 +137,7 @@ fn p6_a_job_that_may_not_be_requeued_fails_with_its_node() {
         router.event_of(injection, "assistant_delta");
     }
     injections.push(router.inject(&swarm, 0, "waits"));
-    cluster.node_down(&first_node(&workspace, &swarm));
+    cluster.node_down(&host_of(&workspace, &swarm, 0));
     for injection in &injections {
         wait_for_end(&router, injection);
     }
@@ -148,9 +150,58 @@ fn p6_a_job_that_may_not_be_requeued_fails_with_its_node() {
     workspace.wait_until_no_job_is_left();
 }
 
-/// The node of rank 0.
-fn first_node(workspace: &SlurmWorkspace, swarm: &Swarm) -> String {
-    let records = workspace.records(&swarm.job_id, 0);
+/// As when its power fails: everything of the job on the machine is gone at once, and Slurm's own daemon there too.
+#[test]
+fn p6_a_machine_that_fails_in_a_job_with_no_kill_is_lost_alone() {
+    let Some(cluster) = requires::cluster() else { return };
+    let cluster = cluster.alone();
+    let workspace = SlurmWorkspace::echo(&cluster)
+        .looking_every_second()
+        .configured(|config| config["cluster"]["slurm"]["sbatch_args"] = json!(["--no-kill"]));
+    let mut router = RouterProcess::daemon(&workspace);
+    router.follow_all();
+    let swarm = router.launch_ready(3);
+    let mut injections = router.inject_all(&swarm, "[[echo deltas=3]] [[hang]]");
+    injections.push(router.inject(&swarm, 2, "waits"));
+    for injection in &injections[..3] {
+        router.event_of(injection, "assistant_delta");
+    }
+    router.event_of(&injections[3], "inject_received");
+    let host = host_of(&workspace, &swarm, 2);
+    let (worker, keeper) = (workspace.worker(2), workspace.keeper(2));
+    cluster.daemon("kill", &host);
+    // The keeper's parent is Slurm's own process for the task; without it no epilog runs.
+    let parent = processes::parent_of(keeper.pid).unwrap();
+    for signal in [Signal::STOP, Signal::KILL] {
+        for pid in [worker.pid, keeper.pid, parent] {
+            kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        }
+    }
+    cluster.node_down(&host);
+    let end = wait_for_end(&router, &injections[2]);
+    assert_eq!(end["status"], "failed", "{end}");
+    assert!(end["error"]["message"].as_str().unwrap().contains(&host), "{end}");
+    assert_eq!(wait_for_end(&router, &injections[3])["error"], "node_lost");
+    let status = status_of(&mut router, &swarm);
+    assert_eq!(
+        (
+            &status["status"],
+            &status["nodes"][2]["state"],
+            &status["nodes"][1]["state"]
+        ),
+        (&json!("running"), &json!("lost"), &json!("busy")),
+        "{status:#}"
+    );
+    let refused = router.ask(json!({"command": "inject", "swarm_id": swarm.swarm_id, "nodes": 2, "content": "x"}));
+    router.answer(&refused, "command_rejected");
+    router.terminate(&swarm);
+    assert_account(&workspace, &swarm, &router.lines(), &injections);
+    workspace.wait_until_no_job_is_left();
+}
+
+/// The machine of a rank.
+fn host_of(workspace: &SlurmWorkspace, swarm: &Swarm, node: u32) -> String {
+    let records = workspace.records(&swarm.job_id, node);
     let host = records.iter().find_map(|record| record["host"].as_str());
     host.unwrap_or_else(|| panic!("no host in {records:#?}")).to_owned()
 }

@@ -72,6 +72,7 @@ mod tests {
             shared_with_group: false,
             filesystem: Filesystem::Auto,
             keep: false,
+            task_ended: false,
             kept_by: None,
         }
     }

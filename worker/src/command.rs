@@ -14,7 +14,7 @@ use crate::error::{WorkerError, exit};
 use crate::keep::Keeper;
 use crate::node::{self, Home};
 use crate::run::{self, Prepared, Purpose};
-use crate::{launch_file, outbox};
+use crate::{launch_file, outbox, task_end};
 
 /// Threads that may wait for the disk at once, the agent's included.
 const DISK_THREADS: usize = 8;
@@ -49,8 +49,12 @@ pub struct Args {
     /// its outbox when it is given up; what a Slurm job runs, since Slurm starts no task again
     #[arg(long)]
     pub keep: bool,
+    /// The task has ended: if its keeper and its worker were killed, say so in the outbox and end what is open; what Slurm
+    /// runs after each task (srun --task-epilog)
+    #[arg(long, conflicts_with = "keep")]
+    pub task_ended: bool,
     /// The process that keeps this worker; when it is gone, the worker ends in order
-    #[arg(long, value_name = "PID", hide = true, conflicts_with = "keep")]
+    #[arg(long, value_name = "PID", hide = true, conflicts_with_all = ["keep", "task_ended"])]
     pub kept_by: Option<u32>,
 }
 
@@ -69,8 +73,12 @@ pub enum Filesystem {
 /// Runs a worker to its end. Logs go to standard error (`RUST_LOG` chooses), nothing to standard output.
 pub fn run(args: &Args) -> ExitCode {
     log_to_stderr();
-    let ended = if args.keep { keep(args) } else { work(args) };
-    match ended {
+    let run = match args {
+        Args { keep: true, .. } => keep,
+        Args { task_ended: true, .. } => account_for_task,
+        _ => work,
+    };
+    match run(args) {
         Ok(code) => code.into(),
         Err(error) => {
             tracing::error!("{error}");
@@ -98,6 +106,15 @@ fn keep(args: &Args) -> Result<u8, WorkerError> {
     let ended = runtime.block_on(async { Keeper::new(mailbox, assignment)?.run().await });
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended
+}
+
+fn account_for_task(args: &Args) -> Result<u8, WorkerError> {
+    let assignment = Assignment::resolve(args, |name| std::env::var(name).ok())?;
+    let mailbox = mailbox(args, &assignment);
+    let runtime = runtime()?;
+    let ended = runtime.block_on(task_end::account_for(&mailbox, &assignment));
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    ended.map(|()| exit::OK)
 }
 
 fn work(args: &Args) -> Result<u8, WorkerError> {

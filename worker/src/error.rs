@@ -28,6 +28,9 @@ pub enum WorkerError {
     /// The process that keeps this worker was gone before the worker had begun.
     #[error("the process {0} that started this worker is gone; the worker ends before it has begun")]
     Unkept(u32),
+    /// There is no mailbox.
+    #[error("there is no mailbox in {} to say it in", .0.display())]
+    NoMailbox(PathBuf),
     /// The mailbox's folders or names.
     #[error("the mailbox: {0}")]
     Mailbox(#[from] MailboxError),
@@ -78,6 +81,7 @@ impl WorkerError {
             Self::Withdrawn(_) => exit::WITHDRAWN,
             Self::Fault(_) | Self::System { .. } => exit::INTERNAL,
             Self::Unkept(_)
+            | Self::NoMailbox(_)
             | Self::Mailbox(_)
             | Self::Outbox(_)
             | Self::Recovery(_)

@@ -17,20 +17,17 @@ use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use crate::assignment::Assignment;
-use crate::core::{GivenUp, Settings};
+use crate::core::GivenUp;
 use crate::error::{WorkerError, exit};
+use crate::last_life;
 use crate::last_words::LastWords;
-use crate::launch_file;
-use crate::node::Home;
-use crate::outbox;
-use crate::run::{self, Prepared, Purpose};
 use crate::signals::Signals;
 
 /// The flag that makes a keeper.
 const KEEP: &str = "--keep";
 
 /// The flag by which a worker knows its keeper.
-const KEPT_BY: &str = "--kept-by";
+pub(crate) const KEPT_BY: &str = "--kept-by";
 
 /// What the keeper knows.
 #[derive(Debug)]
@@ -187,13 +184,7 @@ impl Keeper {
 
     /// The worker's last life, lived here. Whether it came to its end; if not, the log is all that tells.
     async fn live_the_last(&self, given_up: GivenUp) -> bool {
-        if !self.mailbox.folder().is_dir() {
-            // Then nobody reads here either: it is the wrong place, or one that was taken away.
-            tracing::error!(root = %self.mailbox.root().display(), "there is no mailbox to say it in");
-            return false;
-        }
-        let (mailbox, assignment) = (self.mailbox.clone(), self.assignment.clone());
-        let lived = run::run(move || prepare_the_last(mailbox, &assignment, given_up)).await;
+        let lived = last_life::live(&self.mailbox, &self.assignment, given_up).await;
         if let Err(error) = &lived {
             tracing::error!("the outbox could not be told: {error}");
         }
@@ -234,30 +225,6 @@ fn end_of(status: ExitStatus) -> (Ended, u8, String) {
 fn archive_size(mailbox: &Mailbox, place: &Place) -> Option<u64> {
     let size = fs::metadata(mailbox.archive(place)).ok()?.len();
     (size > 0).then_some(size)
-}
-
-fn prepare_the_last(mailbox: Mailbox, assignment: &Assignment, given_up: GivenUp) -> Result<Prepared, WorkerError> {
-    mailbox.create()?;
-    let place = assignment.place.clone();
-    let (outbox, recovered) = outbox::take(&mailbox, &place)?;
-    // A worker that was killed could not end its agent.
-    let left = codeswarm_agents::kill_left_over(&Home::path_for(&std::env::temp_dir(), &place));
-    if !left.is_empty() {
-        tracing::warn!(?left, "processes of the agent cannot be killed");
-    }
-    let launch = launch_file::read_within(Duration::ZERO, &mailbox, &place, assignment.launch.as_deref());
-    let settings = launch.as_ref().map_or_else(|_| Settings::unknown(), Settings::of);
-    mailbox.make_folder(&mailbox.job_dir(&place.job_id))?;
-    Ok(Prepared {
-        inbox_length: fs::metadata(mailbox.inbox(&place)).map_or(0, |inbox| inbox.len()),
-        mailbox,
-        place,
-        settings,
-        heartbeat: run::LAST_HEARTBEAT,
-        purpose: Purpose::GiveUp(given_up),
-        outbox,
-        recovered,
-    })
 }
 
 #[cfg(test)]

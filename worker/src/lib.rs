@@ -12,6 +12,7 @@
 //! | [`outbox`], [`inbox`], [`heartbeat`] | its three files |
 //! | [`agent`] | the session with its agent |
 //! | [`keep`], [`last_words`] | the process that starts a worker again when it dies |
+//! | [`task_end`], [`last_life`] | what is said for a worker that will not be started again |
 //! | [`assignment`], [`launch_file`], [`node`] | what it finds out before it begins |
 //! | [`command`], [`signals`], [`error`] | the process around it |
 
@@ -23,9 +24,11 @@ pub mod error;
 pub mod heartbeat;
 pub mod inbox;
 pub mod keep;
+pub mod last_life;
 pub mod last_words;
 pub mod launch_file;
 pub mod node;
 pub mod outbox;
 pub mod run;
 pub mod signals;
+pub mod task_end;

@@ -33,7 +33,7 @@ fn host(variable: impl Fn(&str) -> Option<String>, kernel: &str) -> String {
 }
 
 /// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)). The name, field 2, may hold anything, so it is counted from its end.
-fn started(stat: &str) -> Option<u64> {
+pub(crate) fn started(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }

@@ -92,7 +92,8 @@ impl Exchange {
         let root = self.runs.parent().unwrap_or(&self.runs);
         let worker = self.folder.join("worker");
         let script = format!(
-            "#!/bin/sh\n# Stands in for a worker in the short job of codeswarm doctor.\nexec {} probe node --root {} --exchange {}\n",
+            "#!/bin/sh\n# Stands in for a worker in the short job of codeswarm doctor; at the end of its task it has nothing to say.\n\
+             case \" $* \" in *' --task-ended '*) exit ;; esac\nexec {} probe node --root {} --exchange {}\n",
             quoted(&ask.program),
             quoted(&root.display().to_string()),
             self.name

@@ -269,8 +269,8 @@ pub enum Errand {
     Show(JobId, Duration),
     /// How these jobs are; asked at this moment.
     Queue(Vec<JobId>, Duration),
-    /// The names of its nodes.
-    Hosts(JobId),
+    /// The names of its machines, of a list in Slurm's notation that it has in one of its lives; asked at this moment.
+    Hosts(JobId, (u32, String), Duration),
     /// SIGTERM to its workers.
     Signal(JobId),
     /// Its end, whatever it does.

@@ -1,15 +1,14 @@
 //! What Slurm's word about a job means for its swarm. Only such a word ends anything, and what the job's nodes said after
 //! Slurm was asked is newer.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use codeswarm_protocol::event::{NodeState, SwarmState};
 use codeswarm_protocol::{JobId, Place, SwarmId};
-use codeswarm_slurm::{Answer, JobState, Phase, ending, hostnames, job, queue};
+use codeswarm_slurm::{JobState, Phase, ending, job, queue};
 
 use super::model::{JobNow, Swarm};
-use super::{Change, Context, Core, Errand, NotAnswered};
+use super::{Change, Context, Core};
 
 /// A job that is to be run again does not run any more so long after its workers were told to end.
 const GOES_ON_WITHOUT: Duration = Duration::from_secs(60);
@@ -107,7 +106,7 @@ impl Core {
         let not_looked_at = phase == Phase::Waiting && job.reason.is_none() && job.looks == 0;
         match phase {
             Phase::Waiting if again => self.requeued(job_id, asked, context),
-            Phase::Running => self.runs(job_id, &news.nodes, asked, context),
+            Phase::Running => self.runs(job_id, &news, asked, context),
             Phase::Completed | Phase::Failed => {
                 let sentence = ended(&news);
                 return self.job_is_over(job_id, Some(&news), sentence, context);
@@ -172,7 +171,7 @@ impl Core {
             };
             if node.heard <= asked {
                 (node.state, node.current, node.ending) = (NodeState::Pending, None, None);
-                (node.pid, node.pid_started, node.error) = (None, None, None);
+                (node.pid, node.pid_started, node.error, node.host) = (None, None, None, None);
                 is_reset = true;
                 self.save_node(&place, context);
                 self.deliver_next(&place, context);
@@ -203,7 +202,7 @@ impl Core {
         }
     }
 
-    fn runs(&mut self, job_id: &JobId, nodes: &str, asked: Duration, context: &mut Context<'_>) {
+    fn runs(&mut self, job_id: &JobId, news: &News, asked: Duration, context: &mut Context<'_>) {
         let Some(swarm_id) = self.jobs.get(job_id) else { return };
         let places = self.places(swarm_id);
         for place in &places {
@@ -214,34 +213,7 @@ impl Core {
                 self.end_all_of(place, "worker_exit", reason, context);
             }
         }
-        let nameless = places
-            .iter()
-            .filter_map(|place| self.nodes.get(place))
-            .any(|node| node.host.is_none());
-        if nameless && let Some(call) = hostnames::show(nodes) {
-            Self::call(Errand::Hosts(job_id.clone()), call, context);
-        }
-    }
-
-    /// A node that has not said anything yet has a host all the same.
-    pub(super) fn hosts(&mut self, job_id: &JobId, outcome: Result<Answer, NotAnswered>, context: &mut Context<'_>) {
-        let Some(hosts) = outcome.ok().and_then(|answer| hostnames::read(&answer).ok()) else {
-            return;
-        };
-        let Some(swarm) = self.live_swarm_of(job_id) else {
-            return;
-        };
-        let per_node = swarm.job.as_ref().map_or(1, |job| job.agents_per_node);
-        let per_node = NonZeroU32::new(per_node).unwrap_or(NonZeroU32::MIN);
-        for place in self.places(&swarm.swarm_id.clone()) {
-            let Some(node) = self.nodes.get_mut(&place) else {
-                continue;
-            };
-            if node.host.is_none() {
-                node.host = hostnames::host_of(&hosts, place.node_id, per_node).map(str::to_owned);
-                self.save_node(&place, context);
-            }
-        }
+        self.look_at_hosts(job_id, news, asked, context);
     }
 
     /// A swarm's job by the swarm.

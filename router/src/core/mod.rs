@@ -8,6 +8,7 @@ mod answer;
 mod commands;
 mod delivery;
 mod effect;
+mod hosts;
 mod job;
 mod job_end;
 mod launch;

@@ -50,7 +50,7 @@ impl Core {
             Errand::Announce(swarm_id) => self.announce(&swarm_id, outcome, context),
             Errand::Show(job_id, asked) => self.shown(&job_id, asked, outcome, context),
             Errand::Queue(jobs, asked) => self.listed(&jobs, asked, outcome, context),
-            Errand::Hosts(job_id) => self.hosts(&job_id, outcome, context),
+            Errand::Hosts(job_id, list, asked) => self.hosts((&job_id, list, asked), outcome, context),
             Errand::Signal(job_id) => self.signalled(&job_id, outcome, context),
             Errand::Cancel(job_id) => self.cancelled(&job_id, outcome, context),
             Errand::Log(job_id) => self.last_words(&job_id, outcome, context),

@@ -12,6 +12,7 @@ mod promises;
 mod provider;
 mod rules;
 mod slurm_histories;
+mod slurm_hosts;
 mod slurm_job;
 mod slurm_launch;
 mod slurm_next_life;

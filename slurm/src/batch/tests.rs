@@ -106,6 +106,47 @@ fn hostile_values_stay_values() {
     );
 }
 
+/// The script itself, with a srun that tells what it was given and runs what Slurm would run at the end of a task.
+#[test]
+fn what_runs_at_the_end_of_a_task_is_the_worker_whatever_the_paths() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("it's $(touch bad) `touch bad` \"50%\"");
+    std::fs::create_dir_all(root.join("launch")).unwrap();
+    let program = |path: std::path::PathBuf, text: &str| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let worker = program(root.join("worker"), "#!/bin/sh\nprintf '%s|' \"$@\"\n");
+    program(
+        folder.path().join("srun"),
+        "#!/bin/sh\nfor word; do case $word in --task-epilog=*) exec \"${word#*=}\" ;; esac; done\nexit 3\n",
+    );
+    let (root, launch) = (
+        root.display().to_string(),
+        root.join("launch/s-1.json").display().to_string(),
+    );
+    let script = with(|job| (job.root, job.worker, job.launch_file) = (root.clone(), worker, launch.clone()))
+        .script()
+        .unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut sh = std::process::Command::new("sh");
+    sh.args(["-c", &script]).current_dir(&folder).env("PATH", path);
+    let output = sh
+        .env("SLURM_JOB_ID", "7")
+        .env("SLURM_JOB_NODELIST", "n")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        said,
+        format!("worker|--task-ended|--root|{root}|--launch|{launch}|"),
+        "{output:?}"
+    );
+    assert!(!folder.path().join("bad").exists());
+}
+
 #[test]
 fn values_that_cannot_stand_in_a_script_are_named() {
     let newline = refusal(|job| job.partition = Some("a\n#SBATCH --nodes=9".to_owned()));

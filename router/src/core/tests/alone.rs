@@ -208,10 +208,14 @@ pub(super) fn complete() -> Word {
 }
 
 pub(super) fn worker_start() -> Word {
+    worker_start_on("h")
+}
+
+pub(super) fn worker_start_on(host: &str) -> Word {
     Word::WorkerStart {
         v: 1,
         version: "0".to_owned(),
-        host: "h".to_owned(),
+        host: host.to_owned(),
         pid: 7,
         pid_started: None,
         agent: "echo".to_owned(),

@@ -11,7 +11,7 @@ use codeswarm_protocol::{JobId, NodeId, Place, RejectionCode, RequestId};
 use codeswarm_slurm::{Answer, Call};
 use serde_json::{Value, json};
 
-use super::alone::{Alone, down, told, worker_start};
+use super::alone::{Alone, down, told, worker_start_on};
 use super::world::settings;
 use crate::core::{
     ClientId, Effect, Errand, Input, Link, LinkTrouble, NotAnswered, ProviderCommand, ProviderEvent, SLURM, Settings,
@@ -175,7 +175,12 @@ impl Alone {
 
     /// A worker and its agent come up.
     pub(super) fn comes_up(&mut self, place: &Place, epoch: u32) -> Vec<Effect> {
-        let mut effects = self.record(place, epoch, worker_start(), None);
+        self.comes_up_on("h", place, epoch)
+    }
+
+    /// The same on this machine.
+    pub(super) fn comes_up_on(&mut self, host: &str, place: &Place, epoch: u32) -> Vec<Effect> {
+        let mut effects = self.record(place, epoch, worker_start_on(host), None);
         let ready = Word::AgentReady {
             agent: "echo".to_owned(),
             agent_version: None,

@@ -256,7 +256,7 @@ impl World {
                 says(0, "", "")
             }
             Errand::Log(_) => says(0, "last words\n", ""),
-            Errand::Hosts(_) | Errand::Idle(_) | Errand::Adopt(_) => says(0, "n0\nn1\n", ""),
+            Errand::Hosts(..) | Errand::Idle(_) | Errand::Adopt(_) => says(0, "n0\nn1\n", ""),
         }
     }
 
