@@ -14,25 +14,28 @@ use super::{Change, Context, Core, Errand, NotAnswered};
 impl Core {
     /// The job runs on these machines, as Slurm said when it was asked.
     pub(super) fn look_at_hosts(&mut self, job_id: &JobId, news: &News, asked: Duration, context: &mut Context<'_>) {
-        if news.nodes.is_empty() {
+        let Some(swarm) = self.live_swarm_of(job_id) else {
             return;
-        }
-        let places = self.jobs.get(job_id).map(|swarm_id| self.places(swarm_id));
+        };
+        let Some(job) = &swarm.job else { return };
+        let places = self.places(&swarm.swarm_id);
         let nameless = places
             .iter()
-            .flatten()
             .filter_map(|place| self.nodes.get(place))
             .any(|node| node.host.is_none());
-        let Some(job) = self.live_job(job_id) else { return };
-        let is_known = job.hosts.as_ref() == Some(&(job.restarts, news.nodes.clone()));
-        if !is_known && news.restarts.is_none() {
+        let list = (job.restarts, news.nodes.clone());
+        let lacks = news.node_count.is_some_and(|count| {
+            let agents = u64::from(count) * u64::from(job.agents_per_node.max(1));
+            agents < places.len() as u64
+        });
+        let is_news = lacks && job.hosts.as_ref() != Some(&list);
+        if is_news && news.restarts.is_none() {
             // squeue does not tell in which life the job has these machines.
             return self.show_job(job_id, context);
         }
-        if (nameless || !is_known)
+        if (nameless || is_news)
             && let Some(call) = hostnames::show(&news.nodes)
         {
-            let list = (job.restarts, news.nodes.clone());
             Self::call(Errand::Hosts(job_id.clone(), list, asked), call, context);
         }
     }
@@ -87,7 +90,7 @@ impl Core {
                 _ => {}
             }
         }
-        let Some(job) = self.live_job(job_id).filter(|_| !speaks_still) else {
+        let Some(job) = self.live_job(job_id).filter(|_| !is_whole && !speaks_still) else {
             return;
         };
         if job.hosts.as_ref() != Some(&list) {

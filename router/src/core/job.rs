@@ -22,6 +22,8 @@ pub(super) struct News {
     pub state: JobState,
     pub reason: Option<String>,
     pub restarts: Option<u32>,
+    /// How many machines it has, and which.
+    pub node_count: Option<u32>,
     pub nodes: String,
     /// What became of it, if it is over.
     pub ending: Option<String>,
@@ -33,6 +35,7 @@ impl From<queue::QueueLine> for News {
             state: line.state,
             reason: line.reason,
             restarts: None,
+            node_count: Some(line.node_count),
             nodes: line.nodes,
             ending: None,
         }
@@ -46,6 +49,7 @@ impl From<job::Job> for News {
             state: job.state,
             reason: job.reason,
             restarts: job.restarts,
+            node_count: job.node_count,
             nodes: job.nodes,
         }
     }

@@ -58,7 +58,8 @@ pub struct JobNow {
     pub restarts: u32,
     /// How many workers share a node of the cluster.
     pub agents_per_node: u32,
-    /// Its machines in Slurm's notation as they were seen to, and in which of its lives (counted as in `restarts`).
+    /// Its machines in Slurm's notation when some were missing and that was seen to, and in which of its lives (counted as
+    /// in `restarts`).
     pub hosts: Option<(u32, String)>,
     /// It is over for good: what became of it, in a sentence.
     pub over: Option<String>,
