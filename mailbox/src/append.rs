@@ -9,13 +9,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::error::MailboxError;
 use crate::filesystem::FilesystemKind;
-use crate::open::{self, How};
-use crate::raw_file::{DiskFile, RawFile};
+use crate::layout::Mailbox;
+use crate::raw_file::RawFile;
+use crate::storage::{Disk, Storage};
 
 /// When a line counts as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,19 +225,15 @@ impl LineFile {
         kind: FilesystemKind,
     ) -> Result<Self, AppendError> {
         let path = path.into();
-        let file = open::open(&path, How::Append(0o600))?;
-        if !kind.is_network() {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    let by = crate::lease::holder_of_lock(&file).unwrap_or_else(|| "another process".into());
-                    return Err(AppendError::Held { path, by });
-                }
-                Err(error) => return Err(MailboxError::io("lock", &path)(error.into()).into()),
-            }
-        }
-        let raw = DiskFile::new(path.clone(), file, kind.is_network());
-        Self::over(Box::new(raw), path, durability)
+        let raw = Disk.open_to_append(&path, kind)?;
+        Self::over(raw, path, durability)
+    }
+
+    /// A file of this mailbox, durable as its filesystem needs it.
+    pub fn open_in(mailbox: &Mailbox, path: impl Into<PathBuf>) -> Result<Self, AppendError> {
+        let (path, kind) = (path.into(), mailbox.filesystem());
+        let raw = mailbox.storage().open_to_append(&path, kind)?;
+        Self::over(raw, path, Durability::on(kind))
     }
 
     /// Over any file; `path` is for messages and for [`crate::archive`].
