@@ -107,6 +107,11 @@ impl ClientQueue {
         }
     }
 
+    /// What there is to write now.
+    pub(super) fn take_now(&self) -> Vec<Bytes> {
+        self.with(|waiting| waiting.lines.drain(..).collect())
+    }
+
     /// So many bytes have left; whether the server should be told that there is room again.
     pub(super) fn written(&self, bytes: usize) -> bool {
         let tell = self.with(|waiting| {
