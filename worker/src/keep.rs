@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 use crate::assignment::Assignment;
 use crate::core::{GivenUp, Settings};
 use crate::error::{WorkerError, exit};
+use crate::inbox;
 use crate::last_words::LastWords;
 use crate::launch_file;
 use crate::node::Home;
@@ -249,7 +250,7 @@ fn prepare_the_last(mailbox: Mailbox, assignment: &Assignment, given_up: GivenUp
     let settings = launch.as_ref().map_or_else(|_| Settings::unknown(), Settings::of);
     mailbox.make_folder(&mailbox.job_dir(&place.job_id))?;
     Ok(Prepared {
-        inbox_length: fs::metadata(mailbox.inbox(&place)).map_or(0, |inbox| inbox.len()),
+        inbox_length: inbox::length(&mailbox, &place)?,
         mailbox,
         place,
         settings,
