@@ -164,13 +164,13 @@ impl ByHand {
         }
     }
 
-    /// Tries to write the next batch, of about so many bytes, or the one that is under way. Whether there was one. An error
-    /// that may pass is to be tried again; any other ends the worker.
-    pub fn write(&mut self, bytes: usize) -> Result<bool, AppendError> {
+    /// Tries to write the next batch, of about so many bytes, or the one that is under way; its lines are durable then. `None`:
+    /// there is none. An error that may pass is to be tried again; any other ends the worker.
+    pub fn write(&mut self, bytes: usize) -> Result<Option<Vec<u8>>, AppendError> {
         if self.batch.is_none() {
             let records = self.outbound.take(bytes);
             let Some(last) = records.last().map(|record| record.seq) else {
-                return Ok(false);
+                return Ok(None);
             };
             let mut lines = Vec::new();
             for record in records {
@@ -178,17 +178,14 @@ impl ByHand {
             }
             self.batch = Some((last, lines, Attempts::default()));
         }
-        if let (Some((last, lines, attempts)), Some(file)) = (&mut self.batch, &mut self.file) {
-            attempts.next(file, lines)?;
-            self.durable = *last;
-            self.batch = None;
-        }
-        Ok(true)
-    }
-
-    /// The batch under way, if there is one: its lines, and the number of its last record.
-    pub fn batch(&self) -> Option<(Seq, &[u8])> {
-        self.batch.as_ref().map(|(last, lines, _)| (*last, lines.as_slice()))
+        let (Some((_, lines, attempts)), Some(file)) = (&mut self.batch, &mut self.file) else {
+            return Ok(None);
+        };
+        attempts.next(file, lines)?;
+        Ok(self.batch.take().map(|(last, lines, _)| {
+            self.durable = last;
+            lines
+        }))
     }
 
     /// The last step of an orderly end. After an error it may be tried again.
