@@ -226,14 +226,27 @@ impl LineFile {
     ) -> Result<Self, AppendError> {
         let path = path.into();
         let raw = Disk.open_to_append(&path, kind)?;
-        Self::over(raw, path, durability)
+        Self::opened(raw, path, durability)
     }
 
     /// A file of this mailbox, durable as its filesystem needs it.
     pub fn open_in(mailbox: &Mailbox, path: impl Into<PathBuf>) -> Result<Self, AppendError> {
         let (path, kind) = (path.into(), mailbox.filesystem());
         let raw = mailbox.storage().open_to_append(&path, kind)?;
-        Self::over(raw, path, Durability::on(kind))
+        Self::opened(raw, path, Durability::on(kind))
+    }
+
+    /// What an earlier process has written and not synced is in this machine's cache alone, and may still be lost: it is made
+    /// durable, or lost, before it is counted.
+    pub(crate) fn opened(
+        mut raw: Box<dyn RawFile>,
+        path: PathBuf,
+        durability: Durability,
+    ) -> Result<Self, AppendError> {
+        if durability == Durability::Synced {
+            raw.sync().map_err(MailboxError::io("sync", &path))?;
+        }
+        Self::over(raw, path, durability)
     }
 
     /// Over any file; `path` is for messages and for [`crate::archive`].
@@ -250,7 +263,7 @@ impl LineFile {
             path,
             durability,
             end,
-            due: if last == *b"\n" { Vec::new() } else { b"\n".to_vec() },
+            due: end_of_torn(last[0]).to_vec(),
             known: Known::Progress(0),
         })
     }
@@ -456,6 +469,16 @@ impl AppendError {
             },
             other => other,
         }
+    }
+}
+
+/// What ends the last line of a file whose last byte is this; nothing, if it is whole. A torn one that lacks only its newline
+/// would become a record by it, of which nobody who has read the file before knows: it is spoiled.
+fn end_of_torn(last: u8) -> &'static [u8] {
+    match last {
+        b'\n' => b"",
+        b'}' => b"!\n",
+        _ => b"\n",
     }
 }
 

@@ -41,7 +41,12 @@ pub(crate) fn move_by(
     rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
 ) -> Result<(), MailboxError> {
     let fresh = mailbox.filesystem().is_network();
-    let size = |path: &Path| mailbox.storage().size(path, fresh).map_err(MailboxError::io("look at", path));
+    let size = |path: &Path| {
+        mailbox
+            .storage()
+            .size(path, fresh)
+            .map_err(MailboxError::io("look at", path))
+    };
     let moved = match (size(from)?, size(to)?) {
         (None, Some(_)) => return Ok(()),
         (Some(_), Some(bytes)) if bytes > 0 => {

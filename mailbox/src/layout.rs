@@ -277,7 +277,11 @@ impl Mailbox {
     fn archived(&self, job: &JobId) -> Result<HashSet<codeswarm_protocol::NodeId>, MailboxError> {
         let folder = self.archive_folder();
         let mut ranks = HashSet::new();
-        for name in self.storage().names(&folder).map_err(MailboxError::io("read", &folder))? {
+        for name in self
+            .storage()
+            .names(&folder)
+            .map_err(MailboxError::io("read", &folder))?
+        {
             if let Some(place) = place_of_file_name(Path::new(&name))
                 && place.job_id == *job
             {
@@ -309,7 +313,11 @@ impl Mailbox {
     fn locate_stem(&self, stem: &str) -> Result<(Located, PathBuf, u64), MailboxError> {
         let fresh = self.filesystem().is_network();
         let (outbox, archive) = (self.file("outbox", stem), self.file("archive", stem));
-        let size = |path: &Path| self.storage().size(path, fresh).map_err(MailboxError::io("look at", path));
+        let size = |path: &Path| {
+            self.storage()
+                .size(path, fresh)
+                .map_err(MailboxError::io("look at", path))
+        };
         let in_outbox = size(&outbox)?;
         if let Some(bytes) = in_outbox.filter(|bytes| *bytes > 0) {
             return Ok((Located::Outbox, outbox, bytes));

@@ -337,7 +337,12 @@ impl Tail {
     }
 
     fn locate(&self) -> Result<Option<(Found, PathBuf, u64)>, TailError> {
-        let size = |path: &Path| self.mailbox.storage().size(path, self.fresh).map_err(self.later("look at", path));
+        let size = |path: &Path| {
+            self.mailbox
+                .storage()
+                .size(path, self.fresh)
+                .map_err(self.later("look at", path))
+        };
         if self.inbox {
             let path = self.path();
             return Ok(size(&path)?.map(|bytes| (Found::Inbox, path, bytes)));

@@ -148,14 +148,24 @@ impl Tail {
             return Ok(TailStep::Nothing);
         }
         let path = self.path();
-        let file = self.mailbox.storage().open_to_read(&path).map_err(|error| self.of_mailbox(error))?;
+        let file = self
+            .mailbox
+            .storage()
+            .open_to_read(&path)
+            .map_err(|error| self.of_mailbox(error))?;
         let length = (self.size - self.offset).min(REMEMBERED as u64);
         let start = read_range(&*file, self.offset, length).map_err(self.later("read", &path))?;
         self.skip_to(&*file, &path, self.size, &start)
     }
 
     /// A line longer than [`MAX_LINE`]: it is passed over as soon as its end is there.
-    fn too_long(&mut self, file: &dyn ReadFile, path: &Path, start: &[u8], now: Instant) -> Result<TailStep, TailError> {
+    fn too_long(
+        &mut self,
+        file: &dyn ReadFile,
+        path: &Path,
+        start: &[u8],
+        now: Instant,
+    ) -> Result<TailStep, TailError> {
         let from = self.searched.max(self.offset + start.len() as u64);
         let newline = find_newline(file, from, self.size).map_err(self.later("read", path))?;
         match newline {

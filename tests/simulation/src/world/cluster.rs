@@ -187,7 +187,7 @@ impl World {
         let ending = worker.end_by.is_some();
         worker.process = if ending { Process::Ended } else { Process::Dead(now + 1_000) };
         worker.agent = None;
-        self.tell(|| format!("the worker of {place} dies"));
+        self.tell(|| format!("the worker of {place} dies{}", if in_write { " while it writes" } else { "" }));
     }
 
     /// A compute node loses its power; Slurm ends its jobs, or runs them again.
@@ -244,7 +244,10 @@ impl World {
         }
         match hand.write(bytes) {
             Ok(None) => return self.archive(place),
-            Ok(Some(lines)) => self.tally.records += self.ledger.durable(place, &lines),
+            Ok(Some(lines)) => {
+                self.tell(|| format!("durable at {place}: {}", String::from_utf8_lossy(&lines).trim_end()));
+                self.tally.records += self.ledger.durable(place, &lines);
+            }
             Err(error) => {
                 let passes = error.may_pass();
                 self.tell(|| format!("the worker of {place} cannot write: {error}"));

@@ -115,6 +115,7 @@ impl World {
             told,
         };
         world.disk.files().time_is(now);
+        world.tell(|| format!("{weather:?}"));
         world
     }
 
