@@ -40,12 +40,6 @@ impl Ear {
         self.id
     }
 
-    /// Reads what is on its way to it.
-    pub fn read(&self) -> Vec<Bytes> {
-        let lines = self.queue.take_now();
-        self.queue.written(lines.iter().map(Bytes::len).sum());
-        lines
-    }
 }
 
 impl ByHand {
@@ -69,7 +63,13 @@ impl ByHand {
             idle_exit: None,
         };
         let clock = Clock::Played(clock, began);
-        let server = Server::assemble(options, (store, loaded), (names, clock), (None, None), (provider, events))?;
+        let server = Server::assemble(
+            options,
+            (store, loaded),
+            (names, clock),
+            (None, None),
+            (provider, events),
+        )?;
         Ok(Self {
             server,
             _ends: (commands, event),
@@ -81,11 +81,11 @@ impl ByHand {
         &self.server.core
     }
 
-    /// A client connects.
-    pub fn join(&mut self) -> Ear {
+    /// A client connects. Beyond so many bytes that it has not read it gets no more events.
+    pub fn join(&mut self, limit: usize) -> Ear {
         self.server.last_client += 1;
         let id = ClientId(self.server.last_client);
-        let queue = ClientQueue::default();
+        let queue = ClientQueue::with_limit(limit);
         self.server.audience.join(id);
         self.server.outputs.join(id, queue.clone());
         Ear { id, queue }
@@ -95,6 +95,15 @@ impl ByHand {
     pub fn says(&mut self, ear: &Ear, line: Bytes) {
         ear.queue.asked(line.len());
         self.server.client_said(FromClient::Sent(ear.id, ReadLine::Line(line)));
+    }
+
+    /// A client reads what is on its way to it.
+    pub fn read(&mut self, ear: &Ear) -> Vec<Bytes> {
+        let lines = ear.queue.take_now();
+        if ear.queue.written(lines.iter().map(Bytes::len).sum()) {
+            self.server.client_said(FromClient::Room);
+        }
+        lines
     }
 
     /// A client is gone.

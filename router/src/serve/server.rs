@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 
 use codeswarm_follower::Follower;
 use codeswarm_link::{Link, LoginNode};
+use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, Ticket, Upward};
-use codeswarm_protocol::SwarmId;
 
 use super::client_io::{self, FromClient};
 use super::clock::Clock;
@@ -100,7 +100,13 @@ impl Server {
         let loaded = state.load()?;
         let names = Box::new(RandomNames::after(loaded.last_number));
         let clock = Clock::Ours(Instant::now());
-        Self::assemble(options, (Box::new(state), loaded), (names, clock), (follower, link), provider)
+        Self::assemble(
+            options,
+            (Box::new(state), loaded),
+            (names, clock),
+            (follower, link),
+            provider,
+        )
     }
 
     pub(super) fn assemble(
@@ -267,10 +273,7 @@ impl Server {
     }
 
     fn wake_after(&self) -> Duration {
-        let core = self
-            .core
-            .deadline()
-            .map(|when| when.saturating_sub(self.now().now));
+        let core = self.core.deadline().map(|when| when.saturating_sub(self.now().now));
         let idle = self.idle_exit.filter(|_| self.idle_since.is_some());
         let leaving = self
             .leaving

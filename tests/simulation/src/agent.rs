@@ -13,7 +13,11 @@ use crate::rng::Rng;
 enum State {
     Opening,
     Idle,
-    Turn { begun: bool, interrupted: bool, left: usize },
+    Turn {
+        begun: bool,
+        interrupted: bool,
+        left: usize,
+    },
     Over,
 }
 
@@ -46,7 +50,10 @@ impl Agent {
 
     /// Whether it does something by itself, or has something to say.
     pub fn is_busy(&self) -> bool {
-        !self.said.is_empty() || !self.steers.is_empty() || self.stopping || !matches!(self.state, State::Idle | State::Over)
+        !self.said.is_empty()
+            || !self.steers.is_empty()
+            || self.stopping
+            || !matches!(self.state, State::Idle | State::Over)
     }
 
     /// Its next word.
@@ -59,7 +66,11 @@ impl Agent {
         match command {
             AgentCommand::RunTurn { .. } if self.state == State::Over => {}
             AgentCommand::RunTurn { prompt } => {
-                assert_eq!(self.state, State::Idle, "a turn was asked for while the agent was not free");
+                assert_eq!(
+                    self.state,
+                    State::Idle,
+                    "a turn was asked for while the agent was not free"
+                );
                 self.state = State::Turn {
                     begun: false,
                     interrupted: false,

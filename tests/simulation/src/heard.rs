@@ -52,9 +52,4 @@ impl Heard<'_> {
         };
         (position > Position::START).then_some((place, position))
     }
-
-    /// Whether it ends its injection.
-    pub fn is_end(&self) -> bool {
-        matches!(&*self.kind, "turn_complete" | "inject_failed")
-    }
 }

@@ -1,6 +1,6 @@
 //! What really happened, written down by whoever did it: nothing that the router or a file says can change it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use codeswarm_protocol::Place;
 
@@ -13,8 +13,6 @@ pub struct Ledger {
     pub durable: BTreeMap<Place, Vec<Vec<u8>>>,
     /// Prompts in the order in which each node's agent ran them.
     pub order: BTreeMap<Place, Vec<String>>,
-    /// Places whose worker had its full time to end and used it all.
-    pub cut_short: BTreeSet<Place>,
 }
 
 /// The first word of a prompt names it.

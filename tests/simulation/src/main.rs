@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     };
     let mut sum = codeswarm_simulation::Tally::default();
     for seed in args.seed..args.seed + args.histories {
-        let played = std::panic::catch_unwind(|| runtime.block_on(async { codeswarm_simulation::play(seed, args.told) }));
+        let played =
+            std::panic::catch_unwind(|| runtime.block_on(async { codeswarm_simulation::play(seed, args.told) }));
         match played {
             Ok(tally) => sum.add(&tally),
             Err(_) => {

@@ -20,11 +20,6 @@ pub enum Life {
 }
 
 impl Life {
-    /// Whether the job is over for good.
-    pub fn is_over(self) -> bool {
-        matches!(self, Self::Over(_) | Self::Forgotten)
-    }
-
     fn word(self) -> Option<&'static str> {
         match self {
             Self::Waits => Some("PENDING"),
@@ -93,7 +88,10 @@ impl Slurm {
     fn line(&self, id: &str) -> Option<String> {
         let job = self.jobs.get(id)?;
         let (state, nodes) = (job.life.word()?, job.nodes);
-        Some(format!("{id}|{state}|{nodes}|n[0-7]|N/A|N/A|codeswarm:{}|None\n", job.swarm_id))
+        Some(format!(
+            "{id}|{state}|{nodes}|n[0-7]|N/A|N/A|codeswarm:{}|None\n",
+            job.swarm_id
+        ))
     }
 
     /// A command runs.

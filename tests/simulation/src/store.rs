@@ -25,7 +25,6 @@ struct Kept {
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Arc<Mutex<Kept>>);
 
-
 /// As it comes back from a database: without what is not stored.
 fn stored<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
     let text = serde_json::to_string(value).unwrap_or_default();
@@ -63,7 +62,9 @@ impl Kept {
                 if let Some(content) = &injection.content {
                     self.prompts.insert(injection.prompt_number, content.clone());
                 }
-                let before = self.injections.insert(injection.injection_id.clone(), injection.clone());
+                let before = self
+                    .injections
+                    .insert(injection.injection_id.clone(), injection.clone());
                 assert!(before.is_none(), "P1: an injection was accepted twice");
             }
             Change::InjectionState(id, state) => self.state(id, *state),
@@ -155,7 +156,9 @@ impl Store for Memory {
 
     fn request_of(&self, injection_id: &str) -> Result<Option<RequestId>, StateError> {
         let kept = self.kept();
-        let found = InjectionId::new(injection_id).ok().and_then(|id| kept.injections.get(&id));
+        let found = InjectionId::new(injection_id)
+            .ok()
+            .and_then(|id| kept.injections.get(&id));
         Ok(found.and_then(|injection| injection.request_id.clone()))
     }
 
@@ -168,7 +171,9 @@ impl Store for Memory {
     ) -> Result<Vec<(Position, RouterEvent)>, StateError> {
         let kept = self.kept();
         let after = |(_, position): &(Place, Position)| *position > from;
-        let words = kept.said.range((place.clone(), from)..=(place.clone(), until.max(from)));
+        let words = kept
+            .said
+            .range((place.clone(), from)..=(place.clone(), until.max(from)));
         let words = words.filter(|(key, _)| after(key)).take(limit as usize);
         Ok(words.map(|((_, position), event)| (*position, event.clone())).collect())
     }

@@ -35,7 +35,9 @@ pub struct Cache {
 impl Cache {
     /// All pages that were not handed over: file, page, since when.
     pub fn dirty_pages(&self) -> impl Iterator<Item = (usize, usize, u64)> + '_ {
-        self.dirty.iter().map(|((inode, page), dirty)| (*inode, *page, dirty.since))
+        self.dirty
+            .iter()
+            .map(|((inode, page), dirty)| (*inode, *page, dirty.since))
     }
 
     /// Those of one file.
@@ -52,7 +54,9 @@ impl Cache {
 
     /// Takes a page out: where in the file it stands, and what of it was written.
     pub fn take_page(&mut self, inode: usize, page: usize) -> Option<(usize, Vec<u8>)> {
-        self.dirty.remove(&(inode, page)).map(|dirty| (dirty.start, dirty.bytes))
+        self.dirty
+            .remove(&(inode, page))
+            .map(|dirty| (dirty.start, dirty.bytes))
     }
 
     /// Whoever syncs next is told.

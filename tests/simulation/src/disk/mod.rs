@@ -55,8 +55,6 @@ pub struct Weather {
 #[derive(Debug, Default, Clone)]
 struct Inode {
     bytes: Vec<u8>,
-    /// Goes up with each change.
-    change: u64,
 }
 
 /// All files and all caches.
@@ -129,7 +127,9 @@ impl Files {
         let dirty: Vec<(usize, usize, usize)> = (0..self.caches.len())
             .flat_map(|machine| {
                 let pages = self.caches[machine].dirty_pages();
-                pages.map(move |(inode, page, _)| (machine, inode, page)).collect::<Vec<_>>()
+                pages
+                    .map(move |(inode, page, _)| (machine, inode, page))
+                    .collect::<Vec<_>>()
             })
             .collect();
         let Some((machine, inode, page)) = self.rng.pick(&dirty).copied() else {
@@ -137,6 +137,8 @@ impl Files {
         };
         self.tally.late_pages += 1;
         self.write_back(machine, inode, page);
+        let first = self.caches[machine].dirty_of(inode).first().copied();
+        self.tally.gaps += u64::from(first.is_some_and(|first| first < page));
         true
     }
 
@@ -183,10 +185,10 @@ impl Files {
         self.names.get(path).map(|inode| self.inodes[*inode].bytes.as_slice())
     }
 
-    /// One page reaches the server, or is lost on the way: then whoever syncs next is told.
-    fn write_back(&mut self, machine: usize, inode: usize, page: usize) -> bool {
+    /// One page reaches the server, or does not: then whoever syncs next is told, and it is lost, or stays where it is.
+    fn write_back(&mut self, machine: usize, inode: usize, page: usize) {
         let Some((start, bytes)) = self.caches[machine].take_page(inode, page) else {
-            return true;
+            return;
         };
         let file = &mut self.inodes[inode];
         let end = start + bytes.len();
@@ -202,16 +204,15 @@ impl Files {
         };
         if let Some(error) = error {
             self.caches[machine].error(inode, error);
-            return false;
-        }
-        if file.bytes.len() < start {
-            self.tally.gaps += 1;
+            if self.rng.once_in(2) {
+                let under = &self.inodes[inode].bytes;
+                self.caches[machine].write(inode, start, &bytes, under, self.now);
+            }
+            return;
         }
         if file.bytes.len() < end {
             file.bytes.resize(end, 0);
         }
         file.bytes[start..end].copy_from_slice(&bytes);
-        file.change += 1;
-        true
     }
 }

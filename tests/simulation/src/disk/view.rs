@@ -90,7 +90,11 @@ impl Files {
         let mut bytes: Vec<u8> = vec![0; end - offset];
         for page in offset / PAGE..=(end - 1) / PAGE {
             let (from, to) = (page * PAGE, (page + 1) * PAGE);
-            let there = |all: &[u8]| all.get(from.min(all.len())..to.min(all.len())).unwrap_or_default().to_vec();
+            let there = |all: &[u8]| {
+                all.get(from.min(all.len())..to.min(all.len()))
+                    .unwrap_or_default()
+                    .to_vec()
+            };
             let content = match self.caches[cache].pages.get(&(inode, page)) {
                 Some((known, until)) if *until > self.now => {
                     let known = known.clone();
@@ -125,7 +129,6 @@ impl Files {
             let file = &mut self.inodes[inode];
             file.bytes.resize(file.bytes.len().max(offset + bytes.len()), 0);
             file.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
-            file.change += 1;
         }
     }
 
@@ -142,7 +145,11 @@ impl Files {
         // Many servers are asked for the space only when the pages leave.
         if self.full && (!self.weather.network || self.rng.once_in(2)) {
             self.tally.full_disk += 1;
-            let taken = if self.weather.network { self.rng.below(bytes.len()) } else { 0 };
+            let taken = if self.weather.network {
+                self.rng.below(bytes.len())
+            } else {
+                0
+            };
             if self.rng.once_in(2) {
                 self.write(cache, inode, end, &bytes[..taken]);
             }
@@ -276,12 +283,12 @@ impl Storage for View {
                 return Ok(known.clone());
             }
             let inside = files.names.keys().filter(|path| path.parent() == Some(folder));
-            let names: Vec<OsString> = inside
-                .filter_map(|path| path.file_name().map(OsString::from))
-                .collect();
+            let names: Vec<OsString> = inside.filter_map(|path| path.file_name().map(OsString::from)).collect();
             if files.weather.network && files.rng.once_in(files.weather.stale_names) {
                 let until = files.now + files.rng.below_long(REMEMBERED);
-                files.caches[cache].folders.insert(folder.to_owned(), (names.clone(), until));
+                files.caches[cache]
+                    .folders
+                    .insert(folder.to_owned(), (names.clone(), until));
             }
             Ok(names)
         })
@@ -307,7 +314,8 @@ fn place(offset: u64) -> usize {
 
 impl ReadFile for Open {
     fn size(&self) -> io::Result<u64> {
-        self.view.with(|files, cache| Ok(files.size_seen(cache, self.inode) as u64))
+        self.view
+            .with(|files, cache| Ok(files.size_seen(cache, self.inode) as u64))
     }
 
     fn read(&self, into: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()> {
@@ -348,7 +356,8 @@ impl RawFile for Open {
     }
 
     fn size(&self) -> io::Result<u64> {
-        self.view.with(|files, cache| Ok(files.size_seen(cache, self.inode) as u64))
+        self.view
+            .with(|files, cache| Ok(files.size_seen(cache, self.inode) as u64))
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -360,7 +369,9 @@ impl RawFile for Open {
             files.read_fails()?;
             match files.lookup(cache, &self.path) {
                 Some(inode) if inode == self.inode => Ok(()),
-                _ => Err(io::Error::other("the file was moved away or replaced while it was open")),
+                _ => Err(io::Error::other(
+                    "the file was moved away or replaced while it was open",
+                )),
             }
         })
     }

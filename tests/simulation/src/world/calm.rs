@@ -16,9 +16,12 @@ impl World {
         {
             let mut files = self.disk.files();
             files.full = false;
-            let network = files.weather.network;
+            // Orderly ends are few before this; what befalls them goes on.
             files.weather = Weather {
-                network,
+                network: files.weather.network,
+                stale_names: files.weather.stale_names,
+                bad_renames: files.weather.bad_renames,
+                renames_happened: files.weather.renames_happened,
                 ..Weather::default()
             };
         }

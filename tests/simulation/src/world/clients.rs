@@ -41,7 +41,7 @@ impl World {
 
     fn ask(&mut self, command: &Value) {
         if self.asker.ear.is_none() {
-            self.asker.ear = self.router().map(|router| router.hand.join());
+            self.asker.ear = self.router().map(|router| router.hand.join(1 << 20));
         }
         self.tell(|| format!("a client asks {command}"));
         let line = Bytes::from(command.to_string());
@@ -102,7 +102,14 @@ impl World {
     }
 
     pub(super) fn launch(&mut self) {
-        if self.asker.requests.iter().filter(|request| request["command"] == "swarm_launch").count() >= 3 {
+        if self
+            .asker
+            .requests
+            .iter()
+            .filter(|request| request["command"] == "swarm_launch")
+            .count()
+            >= 3
+        {
             return;
         }
         let nodes = self.slurm.nodes;
@@ -122,8 +129,10 @@ impl World {
 
     /// It reads what is on its way to it.
     pub(super) fn asker_reads(&mut self) {
-        let Some(ear) = &self.asker.ear else { return };
-        for lines in ear.read() {
+        let (Some(ear), Some(router)) = (&self.asker.ear, &mut self.router) else {
+            return;
+        };
+        for lines in router.hand.read(ear) {
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
                 let heard = Heard::read(line);
                 match &*heard.kind {

@@ -70,7 +70,11 @@ impl World {
             let machine = LOGIN_NODES + self.rng.below(COMPUTE_NODES);
             let worker = Worker {
                 machine,
-                process: if withdrawn { Process::Ended } else { Process::Dead(self.now) },
+                process: if withdrawn {
+                    Process::Ended
+                } else {
+                    Process::Dead(self.now)
+                },
                 agent: None,
                 end_by: None,
             };
@@ -125,7 +129,9 @@ impl World {
         self.tell(|| format!("SIGTERM to the workers of job {job}"));
         let now = self.now;
         for place in self.places_of(job) {
-            let Some(worker) = self.workers.get_mut(&place) else { continue };
+            let Some(worker) = self.workers.get_mut(&place) else {
+                continue;
+            };
             match &mut worker.process {
                 Process::Runs(hand) if worker.end_by.is_none() => {
                     worker.end_by = Some(now + GRACE);
@@ -175,8 +181,12 @@ impl World {
     pub(super) fn kill_worker(&mut self, place: &Place) {
         let after = self.rng.below(400);
         let in_write = self.rng.once_in(2);
-        let Some(worker) = self.workers.get_mut(place) else { return };
-        let Process::Runs(hand) = &mut worker.process else { return };
+        let Some(worker) = self.workers.get_mut(place) else {
+            return;
+        };
+        let Process::Runs(hand) = &mut worker.process else {
+            return;
+        };
         let (machine, now) = (worker.machine, self.now);
         self.tally.worker_kills += 1;
         if in_write {
@@ -185,14 +195,41 @@ impl World {
             self.disk.files().killed(machine);
         }
         let ending = worker.end_by.is_some();
-        worker.process = if ending { Process::Ended } else { Process::Dead(now + 1_000) };
+        worker.process = if ending {
+            Process::Ended
+        } else {
+            Process::Dead(now + 1_000)
+        };
         worker.agent = None;
-        self.tell(|| format!("the worker of {place} dies{}", if in_write { " while it writes" } else { "" }));
+        self.tell(|| {
+            format!(
+                "the worker of {place} dies{}",
+                if in_write { " while it writes" } else { "" }
+            )
+        });
     }
 
-    /// A compute node loses its power; Slurm ends its jobs, or runs them again.
+    /// Whoever writes on this machine has come to the middle of it, and some of its pages have left.
+    fn is_amid_writing(&mut self, machine: usize) {
+        if self.follower.as_ref().is_some_and(|follower| follower.machine == machine) {
+            self.cut_wire();
+            self.kill_follower();
+        }
+        for place in self.workers.keys().cloned().collect::<Vec<_>>() {
+            let here = self.workers.get(&place).is_some_and(|worker| worker.machine == machine);
+            if here && self.rng.once_in(2) {
+                self.kill_worker(&place);
+            }
+        }
+        for _ in 0..self.rng.below(4) {
+            self.disk.files().some_write_back();
+        }
+    }
+
+    /// A machine loses its power; Slurm ends its jobs, or runs them again.
     pub(super) fn lose_machine(&mut self) {
-        let machine = LOGIN_NODES + self.rng.below(COMPUTE_NODES);
+        let machine = self.rng.below(LOGIN_NODES + COMPUTE_NODES);
+        self.is_amid_writing(machine);
         let lost = self.disk.files().lose_machine(machine);
         self.tally.lost_machines += 1;
         self.tell(|| format!("node {machine} is lost, and what nobody had synced of {lost:?}"));
@@ -215,7 +252,9 @@ impl World {
     }
 
     pub(super) fn agent_asked(&mut self, place: &Place, asked: Vec<Asked>) {
-        let Some(worker) = self.workers.get_mut(place) else { return };
+        let Some(worker) = self.workers.get_mut(place) else {
+            return;
+        };
         for asked in asked {
             match asked {
                 Asked::Start { resume } => {
@@ -383,8 +422,12 @@ impl World {
     pub(super) fn worker_deadlines(&mut self) {
         let now = self.now;
         for place in self.workers.keys().cloned().collect::<Vec<_>>() {
-            let Some(worker) = self.workers.get_mut(&place) else { continue };
-            let Process::Runs(hand) = &mut worker.process else { continue };
+            let Some(worker) = self.workers.get_mut(&place) else {
+                continue;
+            };
+            let Process::Runs(hand) = &mut worker.process else {
+                continue;
+            };
             if worker.end_by.is_some_and(|by| by <= now) {
                 worker.process = Process::Ended;
                 worker.agent = None;

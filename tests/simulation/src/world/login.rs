@@ -92,7 +92,10 @@ impl World {
             let after = self.rng.below(200);
             self.disk.files().kill_in_write(machine, after);
             if let Some(follower) = &mut self.follower {
-                let append = follower.down.iter().position(|down| matches!(down, Downward::Append { .. }));
+                let append = follower
+                    .down
+                    .iter()
+                    .position(|down| matches!(down, Downward::Append { .. }));
                 if let Some(down) = append.and_then(|at| follower.down.remove(at)) {
                     follower.hand.carry_out(down);
                 }
@@ -104,7 +107,10 @@ impl World {
 
     /// The follower carries out one of its commands; those for one place in order.
     pub(super) fn follower_acts(&mut self) -> bool {
-        let stalled = self.follower.as_ref().is_some_and(|follower| self.is_stalled(follower.machine));
+        let stalled = self
+            .follower
+            .as_ref()
+            .is_some_and(|follower| self.is_stalled(follower.machine));
         let Some(follower) = self.follower.as_mut().filter(|_| !stalled) else {
             return false;
         };
@@ -156,7 +162,10 @@ impl World {
     /// The follower looks at the outbox whose turn it is.
     pub(super) fn follower_looks(&mut self) -> bool {
         let at = self.instant();
-        let stalled = self.follower.as_ref().is_some_and(|follower| self.is_stalled(follower.machine));
+        let stalled = self
+            .follower
+            .as_ref()
+            .is_some_and(|follower| self.is_stalled(follower.machine));
         let Some(follower) = self.follower.as_mut().filter(|_| !stalled) else {
             return false;
         };

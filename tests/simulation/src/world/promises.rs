@@ -7,8 +7,8 @@ use codeswarm_protocol::inbox::InboxRecord;
 use codeswarm_protocol::record::{RecordHead, WorkerRecord};
 use codeswarm_protocol::{InjectionId, Place};
 
-use crate::ledger::name_of;
 use super::World;
+use crate::ledger::name_of;
 
 impl World {
     /// The lines of an outbox, as the server has it under whichever name.
@@ -18,7 +18,10 @@ impl World {
         for path in [self.mailboxes[0].archive(place), self.mailboxes[0].outbox(place)] {
             bytes.extend_from_slice(files.truth(&path).unwrap_or_default());
         }
-        bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+        bytes
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect()
     }
 
     /// Its records.
@@ -73,7 +76,10 @@ impl World {
         let mut last = 0;
         for record in self.records_of(place) {
             self.tally.checks += 1;
-            assert!(record.seq.0 > last, "P5: after {last} in the outbox of {place}: {record:?}");
+            assert!(
+                record.seq.0 > last,
+                "P5: after {last} in the outbox of {place}: {record:?}"
+            );
             last = record.seq.0;
         }
     }
@@ -113,7 +119,9 @@ impl World {
             if event.kind == "inject_ack" {
                 assert!(acknowledged.insert(id), "P1: acknowledged twice: {event:?}");
             } else if event.kind == "turn_complete" || event.kind == "inject_failed" {
-                ends.entry(id).or_default().push(format!("{} at {}", event.kind, event.position));
+                ends.entry(id)
+                    .or_default()
+                    .push(format!("{} at {}", event.kind, event.position));
             }
         }
         let prompts = self.prompts_of(place);
@@ -121,14 +129,26 @@ impl World {
             self.tally.checks += 3;
             let ends = ends.get(id).cloned().unwrap_or_default();
             assert_eq!(ends.len(), 1, "P6: {id} of {place} has these ends: {ends:?}");
-            let text = prompts.iter().find(|(other, _)| other == id).map(|(_, text)| name_of(text));
+            let text = prompts
+                .iter()
+                .find(|(other, _)| other == id)
+                .map(|(_, text)| name_of(text));
             let failed = self.watcher.failed.contains(id);
             assert!(failed || text.is_some(), "P1: {id} of {place} was never delivered");
             let ran = text.is_some_and(|text| self.ledger.ran.contains_key(&(place.clone(), text.to_owned())));
             assert!(!(failed && ran), "P3: {id} of {place} has failed and was run");
         }
-        for id in self.asker.acknowledged.iter().filter(|(_, at)| *at == place).map(|(id, _)| id) {
-            assert!(acknowledged.contains(id), "P4: the acknowledgement of {id} is not in the stream");
+        for id in self
+            .asker
+            .acknowledged
+            .iter()
+            .filter(|(_, at)| *at == place)
+            .map(|(id, _)| id)
+        {
+            assert!(
+                acknowledged.contains(id),
+                "P4: the acknowledgement of {id} is not in the stream"
+            );
         }
     }
 }

@@ -32,7 +32,7 @@ impl World {
             agent_dies: sometimes(120),
             node_is_lost: sometimes(250),
             requeue: sometimes(250),
-            time_limit: sometimes(400),
+            time_limit: sometimes(200),
             client_leaves: sometimes(60),
             disk_fills: sometimes(200),
             state_fills: sometimes(250),
@@ -165,12 +165,11 @@ impl World {
                 self.link_comes_up();
             }
             95 => self.jobs_move(),
-            96..98 => {
-                let by = [300, 1_000, 2_500][self.rng.below(3)];
-                self.time_passes(by);
-            }
-            98 => {
-                let by = [5_000, 16_000, 31_000, 62_000][self.rng.below(4)];
+            96..99 => {
+                let by = match self.rng.below(12) {
+                    0 => [5_000, 16_000, 31_000, 62_000][self.rng.below(4)],
+                    _ => [100, 300, 1_000, 2_500][self.rng.below(4)],
+                };
                 self.time_passes(by);
             }
             _ => drop(self.disk.files().some_write_back()),
@@ -190,13 +189,21 @@ impl World {
 
     /// Jobs go their way.
     pub(super) fn jobs_move(&mut self) {
-        let waiting = self.slurm.jobs.iter().filter(|(_, job)| job.life == Life::Waits && job.held_until <= self.now);
+        let waiting = self
+            .slurm
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.life == Life::Waits && job.held_until <= self.now);
         let waiting: Vec<String> = waiting.map(|(id, _)| id.clone()).collect();
         if let Some(job) = self.rng.pick(&waiting).cloned() {
             self.job_runs(&job);
         }
         if !self.calm && self.rng.once_in(40) {
-            let over = self.slurm.jobs.values_mut().find(|job| matches!(job.life, Life::Over(_)));
+            let over = self
+                .slurm
+                .jobs
+                .values_mut()
+                .find(|job| matches!(job.life, Life::Over(_)));
             if let Some(job) = over {
                 job.life = Life::Forgotten;
             }

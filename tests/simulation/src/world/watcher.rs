@@ -67,16 +67,19 @@ impl World {
         };
         let command = json!({"command": "subscribe", "since": since});
         self.tell(|| format!("the watcher comes: {command}"));
+        let limit = if self.rng.once_in(2) { 1 << 20 } else { 400 + self.rng.below(4000) };
         if let Some(router) = self.router() {
-            let ear = router.hand.join();
+            let ear = router.hand.join(limit);
             router.hand.says(&ear, Bytes::from(command.to_string()));
             self.watcher.ear = Some(ear);
         }
     }
 
     pub(super) fn watcher_reads(&mut self) {
-        let Some(ear) = &self.watcher.ear else { return };
-        for lines in ear.read() {
+        let (Some(ear), Some(router)) = (&self.watcher.ear, &mut self.router) else {
+            return;
+        };
+        for lines in router.hand.read(ear) {
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
                 self.watcher_hears(line);
             }
@@ -89,8 +92,14 @@ impl World {
         if matches!(&*heard.kind, "router_trouble" | "records_skipped" | "command_rejected") {
             self.watcher.troubles.push(String::from_utf8_lossy(line).into_owned());
         }
-        assert_ne!(heard.kind, "command_rejected", "P10: the watcher is refused: {:?}", heard.reason);
-        let Some((place, position)) = heard.position() else { return };
+        assert_ne!(
+            heard.kind, "command_rejected",
+            "P10: the watcher is refused: {:?}",
+            heard.reason
+        );
+        let Some((place, position)) = heard.position() else {
+            return;
+        };
         let before = self.watcher.position(&place);
         if position <= before {
             assert!(
