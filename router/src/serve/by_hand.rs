@@ -39,7 +39,6 @@ impl Ear {
     pub fn id(&self) -> ClientId {
         self.id
     }
-
 }
 
 impl ByHand {

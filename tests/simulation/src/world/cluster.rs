@@ -211,7 +211,11 @@ impl World {
 
     /// Whoever writes on this machine has come to the middle of it, and some of its pages have left.
     fn is_amid_writing(&mut self, machine: usize) {
-        if self.follower.as_ref().is_some_and(|follower| follower.machine == machine) {
+        if self
+            .follower
+            .as_ref()
+            .is_some_and(|follower| follower.machine == machine)
+        {
             self.cut_wire();
             self.kill_follower();
         }

@@ -67,7 +67,11 @@ impl World {
         };
         let command = json!({"command": "subscribe", "since": since});
         self.tell(|| format!("the watcher comes: {command}"));
-        let limit = if self.rng.once_in(2) { 1 << 20 } else { 400 + self.rng.below(4000) };
+        let limit = if self.rng.once_in(2) {
+            1 << 20
+        } else {
+            400 + self.rng.below(4000)
+        };
         if let Some(router) = self.router() {
             let ear = router.hand.join(limit);
             router.hand.says(&ear, Bytes::from(command.to_string()));
