@@ -154,6 +154,15 @@ impl Files {
         self.caches[cache].dies_after = None;
     }
 
+    /// Whoever had this file open on a machine has closed it, or has ended: what is written of it is handed over, or lost.
+    pub fn closed(&mut self, machine: usize, path: &Path) {
+        let Some(inode) = self.names.get(path).copied() else { return };
+        let machine = self.cache_of(machine);
+        for page in self.caches[machine].dirty_of(inode) {
+            self.write_back(machine, inode, page);
+        }
+    }
+
     /// A machine loses its power. The names of the files that have lost bytes which nobody had synced.
     pub fn lose_machine(&mut self, machine: usize) -> BTreeSet<PathBuf> {
         if !self.weather.network {

@@ -82,10 +82,12 @@ impl World {
         }
     }
 
-    /// All processes of a job are gone.
+    /// All processes of a job are gone. Slurm says so only when they have ended, and with that their files are closed.
     fn job_stops(&mut self, job: &str) {
         for place in self.places_of(job) {
             if let Some(worker) = self.workers.get_mut(&place) {
+                let outbox = self.mailboxes[worker.machine].outbox(&place);
+                self.disk.files().closed(worker.machine, &outbox);
                 worker.process = Process::Gone;
                 worker.agent = None;
             }
