@@ -244,12 +244,11 @@ fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes:
         ReadFrom::AfterSeq(seq) => offset_after(mailbox, place, seq, until).map_err(|error| (0, error))?,
     };
     let mut tail = Tail::outbox(mailbox, place.clone(), start);
-    // Up to where the asker has seen, whatever cannot be a record was given up once, and what stands behind it was read.
-    // Of a file to its very end, what cannot be read now is not history yet: whoever follows it will hear of it.
-    tail.set_patience(match until {
-        u64::MAX => Duration::MAX,
-        _ => Duration::ZERO,
-    });
+    // What cannot be right yet is looked at once more, with a fresh copy of its bytes. Then, up to where the asker has seen:
+    // whatever cannot be a record was given up once, and what stands behind it was read. Of a file to its very end it is not
+    // history yet: whoever follows it will hear of it, and until then this is not the end.
+    tail.set_patience(Duration::MAX);
+    let mut doubted = false;
     while tail.offset() < until {
         let wanted = usize::try_from(until - tail.offset())
             .unwrap_or(max_bytes)
@@ -265,6 +264,18 @@ fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes:
                 return Err((
                     at,
                     format!("there is no outbox of {place}, neither in the outbox nor in the archive"),
+                ));
+            }
+            TailStep::Nothing if tail.in_doubt() && !doubted => {
+                doubted = true;
+                if until != u64::MAX {
+                    tail.set_patience(Duration::ZERO);
+                }
+            }
+            TailStep::Nothing if tail.in_doubt() && until == u64::MAX => {
+                return Err((
+                    at,
+                    format!("bytes of the outbox of {place} have not come yet, from byte {at} on"),
                 ));
             }
             TailStep::Nothing | TailStep::Ended { .. } | TailStep::Shrunk { .. } => break,

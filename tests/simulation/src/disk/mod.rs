@@ -156,7 +156,9 @@ impl Files {
 
     /// Whoever had this file open on a machine has closed it, or has ended: what is written of it is handed over, or lost.
     pub fn closed(&mut self, machine: usize, path: &Path) {
-        let Some(inode) = self.names.get(path).copied() else { return };
+        let Some(inode) = self.names.get(path).copied() else {
+            return;
+        };
         let machine = self.cache_of(machine);
         for page in self.caches[machine].dirty_of(inode) {
             self.write_back(machine, inode, page);
