@@ -73,6 +73,7 @@ impl World {
         self.link_comes_up();
         self.watcher_comes();
         self.jobs_move();
+        let mut quiet = true;
         for _ in 0..40 {
             let mut moved = false;
             self.commit();
@@ -95,8 +96,9 @@ impl World {
             if !moved {
                 break;
             }
+            quiet = false;
         }
-        let by = 1_000 + self.rng.below_long(4_000);
+        let by = if quiet { 12_000 } else { 1_000 } + self.rng.below_long(4_000);
         self.time_passes(by);
     }
 

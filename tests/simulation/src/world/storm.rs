@@ -44,7 +44,8 @@ impl World {
     pub(super) fn storm(&mut self) {
         let fate = self.fate();
         self.come_up();
-        let steps = 150 + self.rng.below(500);
+        let long = if self.rng.once_in(8) { 600 } else { 0 };
+        let steps = 60 + self.rng.below(280 + long);
         for _ in 0..steps {
             self.tally.steps += 1;
             self.misfortune(&fate);
