@@ -162,50 +162,6 @@ impl Desk {
     /// the follower is about to end.
     async fn hand_in(&self, command: Downward) {
         let _ending_otherwise: bool = match command {
-            Downward::Prepare {
-                ticket,
-                job_id,
-                node_count,
-            } => {
-                let prepare = Request::Prepare {
-                    ticket,
-                    job_id,
-                    node_count,
-                };
-                self.requests.send(prepare).await.is_ok()
-            }
-            Downward::Launch { ticket, swarm_id, data } => {
-                let launch = Request::Launch { ticket, swarm_id, data };
-                self.requests.send(launch).await.is_ok()
-            }
-            Downward::Heartbeats {
-                ticket,
-                job_id,
-                node_count,
-            } => {
-                let heartbeats = Request::Heartbeats {
-                    ticket,
-                    job_id,
-                    node_count,
-                };
-                self.requests.send(heartbeats).await.is_ok()
-            }
-            Downward::Read {
-                ticket,
-                place,
-                from,
-                until,
-                max_bytes,
-            } => {
-                let read = Request::Read {
-                    ticket,
-                    place,
-                    from,
-                    until,
-                    max_bytes,
-                };
-                self.requests.send(read).await.is_ok()
-            }
             Downward::Watch { place, offset } => self.orders.send(Order::Watch(place, offset)).await.is_ok(),
             Downward::Unwatch { place } => self.orders.send(Order::Unwatch(place)).await.is_ok(),
             Downward::Hint { place } => self.orders.send(Order::Hint(place)).await.is_ok(),
@@ -224,6 +180,10 @@ impl Desk {
                 self.inboxes.append(line).await
             }
             Downward::Ping { ticket } => self.events.send(Upward::Pong { ticket }).await.is_ok(),
+            other => match Request::of(other) {
+                Some(request) => self.requests.send(request).await.is_ok(),
+                None => true,
+            },
         };
     }
 }

@@ -1,16 +1,15 @@
 //! Parts of an outbox on request, heartbeats, the empty files of a new job, a swarm's launch file: file work that a ticket
 //! asks for, a few at a time, beside the following.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use codeswarm_mailbox::{Located, Mailbox, Tail, TailStep, seek};
-use codeswarm_protocol::frame::{ReadFrom, Ticket, Upward};
+use codeswarm_mailbox::storage::ReadFile;
+use codeswarm_mailbox::{Located, Mailbox, MailboxError, Tail, TailStep, seek};
+use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket, Upward};
 use codeswarm_protocol::ids::{JobId, NodeId, Place, Seq, SwarmId};
-use rustix::fs::{Mode, OFlags};
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -68,6 +67,51 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// What a command asks for, if it is one of these.
+    pub fn of(command: Downward) -> Option<Self> {
+        Some(match command {
+            Downward::Prepare {
+                ticket,
+                job_id,
+                node_count,
+            } => Self::Prepare {
+                ticket,
+                job_id,
+                node_count,
+            },
+            Downward::Launch { ticket, swarm_id, data } => Self::Launch { ticket, swarm_id, data },
+            Downward::Heartbeats {
+                ticket,
+                job_id,
+                node_count,
+            } => Self::Heartbeats {
+                ticket,
+                job_id,
+                node_count,
+            },
+            Downward::Read {
+                ticket,
+                place,
+                from,
+                until,
+                max_bytes,
+            } => Self::Read {
+                ticket,
+                place,
+                from,
+                until,
+                max_bytes,
+            },
+            Downward::Watch { .. }
+            | Downward::Unwatch { .. }
+            | Downward::Hint { .. }
+            | Downward::Append { .. }
+            | Downward::Ping { .. } => return None,
+        })
+    }
+}
+
 /// Works on requests until there are no more; each is answered on `events`.
 pub async fn answer(
     mailbox: Mailbox,
@@ -105,7 +149,8 @@ pub async fn answer(
     while work.join_next().await.is_some() {}
 }
 
-fn carry_out(mailbox: &Mailbox, request: Request) -> Upward {
+/// Does it, and answers.
+pub fn carry_out(mailbox: &Mailbox, request: Request) -> Upward {
     match request {
         Request::Prepare {
             ticket,
@@ -199,12 +244,11 @@ fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes:
         ReadFrom::AfterSeq(seq) => offset_after(mailbox, place, seq, until).map_err(|error| (0, error))?,
     };
     let mut tail = Tail::outbox(mailbox, place.clone(), start);
-    // Up to where the asker has seen, whatever cannot be a record was given up once, and what stands behind it was read.
-    // Of a file to its very end, what cannot be read now is not history yet: whoever follows it will hear of it.
-    tail.set_patience(match until {
-        u64::MAX => Duration::MAX,
-        _ => Duration::ZERO,
-    });
+    // What cannot be right yet is looked at once more, with a fresh copy of its bytes. Then, up to where the asker has seen:
+    // whatever cannot be a record was given up once, and what stands behind it was read. Of a file to its very end it is not
+    // history yet: whoever follows it will hear of it, and until then this is not the end.
+    tail.set_patience(Duration::MAX);
+    let mut doubted = false;
     while tail.offset() < until {
         let wanted = usize::try_from(until - tail.offset())
             .unwrap_or(max_bytes)
@@ -220,6 +264,18 @@ fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes:
                 return Err((
                     at,
                     format!("there is no outbox of {place}, neither in the outbox nor in the archive"),
+                ));
+            }
+            TailStep::Nothing if tail.in_doubt() && !doubted => {
+                doubted = true;
+                if until != u64::MAX {
+                    tail.set_patience(Duration::ZERO);
+                }
+            }
+            TailStep::Nothing if tail.in_doubt() && until == u64::MAX => {
+                return Err((
+                    at,
+                    format!("bytes of the outbox of {place} have not come yet, from byte {at} on"),
                 ));
             }
             TailStep::Nothing | TailStep::Ended { .. } | TailStep::Shrunk { .. } => break,
@@ -261,23 +317,22 @@ fn offset_after(mailbox: &Mailbox, place: &Place, seq: Seq, until: u64) -> Resul
             path.display()
         )
     };
-    let size = file.metadata().map_err(trouble)?.len();
-    seek::find_after_seq(&file, size.min(until), seq).map_err(trouble)
+    let size = file.size().map_err(trouble)?;
+    seek::find_after_seq(&*file, size.min(until), seq).map_err(trouble)
 }
 
 /// The outbox wherever it is; twice, since it may be renamed between looking and opening.
-fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(File, PathBuf)>, String> {
+fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(Box<dyn ReadFile>, PathBuf)>, String> {
     for _ in 0..2 {
         let path = match mailbox.locate(place).map_err(|error| error.to_string())? {
             Located::Outbox => mailbox.outbox(place),
             Located::Archive => mailbox.archive(place),
             Located::Nowhere => return Ok(None),
         };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match rustix::fs::open(&path, flags, Mode::empty()) {
-            Ok(file) => return Ok(Some((file.into(), path))),
-            Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(format!("{} could not be opened: {error}", path.display())),
+        match mailbox.storage().open_to_read(&path) {
+            Ok(file) => return Ok(Some((file, path))),
+            Err(MailboxError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.to_string()),
         }
     }
     Ok(None)

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use codeswarm_mailbox::{AppendError, Durability, FilesystemKind, LineFile, Mailbox, Written};
+use codeswarm_mailbox::{AppendError, Durability, LineFile, Mailbox, Written};
 use codeswarm_protocol::frame::{Ticket, Upward};
 use codeswarm_protocol::ids::{InjectionId, Place};
 use tokio::runtime::Handle;
@@ -157,17 +157,16 @@ fn not_ours(line: &Line) -> Upward {
 }
 
 /// Inboxes that are kept open, the least recently used one first.
-struct OpenInboxes {
+pub struct OpenInboxes {
     mailbox: Mailbox,
-    kind: FilesystemKind,
     files: Vec<(Place, LineFile)>,
     limit: usize,
 }
 
 impl OpenInboxes {
-    fn new(mailbox: Mailbox, limit: usize) -> Self {
+    /// None yet; at most `limit` at once.
+    pub fn new(mailbox: Mailbox, limit: usize) -> Self {
         Self {
-            kind: mailbox.filesystem(),
             mailbox,
             files: Vec::new(),
             limit,
@@ -179,11 +178,12 @@ impl OpenInboxes {
     }
 
     /// Closes what owes nothing to the disk.
-    fn close_all(&mut self) {
+    pub fn close_all(&mut self) {
         self.files.retain(|(_, file)| file.is_behind());
     }
 
-    fn append(&mut self, line: &Line) -> Upward {
+    /// Appends a line, and answers.
+    pub fn append(&mut self, line: &Line) -> Upward {
         let ticket = line.ticket;
         match self.try_append(line) {
             Ok((Written { offset, end }, already)) => Upward::Appended {
@@ -223,7 +223,7 @@ impl OpenInboxes {
     fn take(&mut self, place: &Place) -> Result<LineFile, AppendError> {
         match self.files.iter().position(|(open, _)| open == place) {
             Some(at) => Ok(self.files.remove(at).1),
-            None => LineFile::open_on(self.mailbox.inbox(place), Durability::on(self.kind), self.kind),
+            None => LineFile::open_in(&self.mailbox, self.mailbox.inbox(place)),
         }
     }
 

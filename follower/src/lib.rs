@@ -8,11 +8,13 @@
 //!   answers with [`Upward`](codeswarm_protocol::frame::Upward).
 //! - [`wire`] is those frames as bytes, for both ends of an ssh link; [`serve`] puts the two together.
 //! - [`lines`] prints the plain lines of a folder, for people and scripts.
+//! - [`by_hand`] is one whose time is somebody else's, for simulations.
 //! - [`command`] is `codeswarm follower`.
 //!
 //! Inside, [`turns`] decides which outbox is looked at next and what a look means; [`watching`] carries that out.
 //! Appends, parts of the history and the lease each have a place of their own, so that one slow file holds up little else.
 
+pub mod by_hand;
 pub mod command;
 mod config;
 mod descriptors;
@@ -33,3 +35,4 @@ pub mod wire;
 pub use codeswarm_mailbox::WatchMode;
 pub use config::{FollowerConfig, FollowerError};
 pub use follower::{Follower, spawn};
+pub use turns::Yield;

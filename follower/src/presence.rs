@@ -1,12 +1,13 @@
 //! Whether an inbox already has a prompt: how an append of unknown outcome is settled (promise P2).
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io;
 
-use codeswarm_mailbox::Mailbox;
+use codeswarm_mailbox::{Mailbox, MailboxError};
 use codeswarm_protocol::ids::{InjectionId, Place};
-use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
+
+/// How much is read at once, in bytes.
+const CHUNK: usize = 256 * 1024;
 
 /// What is looked at of an inbox line. A `control` line may name an injection too, and is not that injection.
 #[derive(Deserialize)]
@@ -22,32 +23,37 @@ struct Named {
 /// The inbox cannot be read: what, where, what to do. An inbox that is not there has no prompt.
 pub fn find(mailbox: &Mailbox, place: &Place, id: &InjectionId) -> Result<Option<u64>, String> {
     let path = mailbox.inbox(place);
-    let trouble = |error: std::io::Error| {
+    let trouble = |error: &dyn std::fmt::Display| {
         format!(
             "{} could not be searched for injection {id}, so it is not known whether it is there: {error}; it is safe to ask again",
             path.display()
         )
     };
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file: File = match rustix::fs::open(&path, flags, Mode::empty()) {
-        Ok(file) => file.into(),
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(trouble(error.into())),
+    let file = match mailbox.storage().open_to_read(&path) {
+        Ok(file) => file,
+        Err(MailboxError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(trouble(&error)),
     };
-    let mut lines = BufReader::with_capacity(256 * 1024, file);
     let needle = memchr::memmem::Finder::new(id.as_str());
-    let mut line = Vec::new();
-    let mut offset = 0;
+    // What was read from `start` on and is not looked at yet.
+    let (mut start, mut read) = (0_u64, Vec::new());
     loop {
-        line.clear();
-        let length = lines.read_until(b'\n', &mut line).map_err(trouble)?;
-        if !line.ends_with(b"\n") {
+        let had = read.len();
+        file.read(&mut read, start + had as u64, CHUNK)
+            .map_err(|error| trouble(&error))?;
+        if read.len() == had {
             return Ok(None);
         }
-        if needle.find(&line).is_some() && is_prompt(&line, id) {
-            return Ok(Some(offset));
+        let mut passed = 0;
+        while let Some(newline) = memchr::memchr(b'\n', &read[passed..]) {
+            let line = &read[passed..=passed + newline];
+            if needle.find(line).is_some() && is_prompt(line, id) {
+                return Ok(Some(start + passed as u64));
+            }
+            passed += newline + 1;
         }
-        offset += length as u64;
+        read.drain(..passed);
+        start += passed as u64;
     }
 }
 

@@ -175,7 +175,8 @@ impl Watching {
     }
 }
 
-fn look(tail: &mut Tail, bytes: usize, now: Instant) -> Look {
+/// Looks at an outbox once.
+pub fn look(tail: &mut Tail, bytes: usize, now: Instant) -> Look {
     let finding = match tail.step(bytes, now) {
         Ok(step) => finding(step),
         Err(error) => Finding::Failed {

@@ -9,13 +9,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::error::MailboxError;
 use crate::filesystem::FilesystemKind;
-use crate::open::{self, How};
-use crate::raw_file::{DiskFile, RawFile};
+use crate::layout::Mailbox;
+use crate::raw_file::RawFile;
+use crate::storage::{Disk, Storage};
 
 /// When a line counts as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,19 +225,28 @@ impl LineFile {
         kind: FilesystemKind,
     ) -> Result<Self, AppendError> {
         let path = path.into();
-        let file = open::open(&path, How::Append(0o600))?;
-        if !kind.is_network() {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    let by = crate::lease::holder_of_lock(&file).unwrap_or_else(|| "another process".into());
-                    return Err(AppendError::Held { path, by });
-                }
-                Err(error) => return Err(MailboxError::io("lock", &path)(error.into()).into()),
-            }
+        let raw = Disk.open_to_append(&path, kind)?;
+        Self::opened(raw, path, durability)
+    }
+
+    /// A file of this mailbox, durable as its filesystem needs it.
+    pub fn open_in(mailbox: &Mailbox, path: impl Into<PathBuf>) -> Result<Self, AppendError> {
+        let (path, kind) = (path.into(), mailbox.filesystem());
+        let raw = mailbox.storage().open_to_append(&path, kind)?;
+        Self::opened(raw, path, Durability::on(kind))
+    }
+
+    /// What an earlier process has written and not synced is in this machine's cache alone, and may still be lost: it is made
+    /// durable, or lost, before it is counted.
+    pub(crate) fn opened(
+        mut raw: Box<dyn RawFile>,
+        path: PathBuf,
+        durability: Durability,
+    ) -> Result<Self, AppendError> {
+        if durability == Durability::Synced {
+            raw.sync().map_err(MailboxError::io("sync", &path))?;
         }
-        let raw = DiskFile::new(path.clone(), file, kind.is_network());
-        Self::over(Box::new(raw), path, durability)
+        Self::over(raw, path, durability)
     }
 
     /// Over any file; `path` is for messages and for [`crate::archive`].
@@ -254,7 +263,7 @@ impl LineFile {
             path,
             durability,
             end,
-            due: if last == *b"\n" { Vec::new() } else { b"\n".to_vec() },
+            due: end_of_torn(last[0]).to_vec(),
             known: Known::Progress(0),
         })
     }
@@ -460,6 +469,16 @@ impl AppendError {
             },
             other => other,
         }
+    }
+}
+
+/// What ends the last line of a file whose last byte is this; nothing, if it is whole. A torn one that lacks only its newline
+/// would become a record by it, of which nobody who has read the file before knows: it is spoiled.
+fn end_of_torn(last: u8) -> &'static [u8] {
+    match last {
+        b'\n' => b"",
+        b'}' => b"!\n",
+        _ => b"\n",
     }
 }
 

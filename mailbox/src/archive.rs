@@ -1,6 +1,5 @@
 //! The end of an outbox: everything synced, the file closed, then its name moved from `outbox/` to `archive/`.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -9,7 +8,6 @@ use codeswarm_protocol::Place;
 use crate::append::{AppendError, LineFile};
 use crate::error::MailboxError;
 use crate::layout::Mailbox;
-use crate::open;
 
 /// Archives the outbox that `file` writes; its last record is in it. After an error the outbox may still be under its
 /// old name, whole and readable; calling [`rename_to_archive`] again is safe.
@@ -22,7 +20,7 @@ pub fn archive(mailbox: &Mailbox, mut file: LineFile, place: &Place) -> Result<(
 
 /// The rename alone, for an outbox that is closed. Nothing happens if it has happened.
 pub fn rename_to_archive(mailbox: &Mailbox, place: &Place) -> Result<(), MailboxError> {
-    rename_by(mailbox, place, |from, to| fs::rename(from, to))
+    rename_by(mailbox, place, |from, to| mailbox.storage().rename(from, to))
 }
 
 pub(crate) fn rename_by(
@@ -43,7 +41,12 @@ pub(crate) fn move_by(
     rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
 ) -> Result<(), MailboxError> {
     let fresh = mailbox.filesystem().is_network();
-    let size = |path: &Path| open::size_by_name(path, fresh).map_err(MailboxError::io("look at", path));
+    let size = |path: &Path| {
+        mailbox
+            .storage()
+            .size(path, fresh)
+            .map_err(MailboxError::io("look at", path))
+    };
     let moved = match (size(from)?, size(to)?) {
         (None, Some(_)) => return Ok(()),
         (Some(_), Some(bytes)) if bytes > 0 => {
@@ -60,7 +63,7 @@ pub(crate) fn move_by(
         return Err(MailboxError::io("rename to or from the archive", from)(error));
     }
     for folder in [mailbox.archive_folder(), mailbox.outbox_folder()] {
-        open::sync_folder(&folder)?;
+        mailbox.storage().sync_folder(&folder)?;
     }
     Ok(())
 }

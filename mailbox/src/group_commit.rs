@@ -279,18 +279,33 @@ fn join<'a>(batch: &'a [Bytes], into: &'a mut Vec<u8>) -> &'a [u8] {
     into
 }
 
-fn write_with_retry(shared: &Shared, file: &mut LineFile, lines: &[u8], retry: Retry) -> Result<(), AppendError> {
-    let since = Instant::now();
-    let mut pause = retry.first;
-    let mut taken = false;
-    loop {
-        let outcome = if taken {
+/// The tries to write one batch: once the file has taken it, it is never appended again.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    taken: bool,
+}
+
+impl Attempts {
+    /// Tries it, again.
+    pub fn next(&mut self, file: &mut LineFile, lines: &[u8]) -> Result<(), AppendError> {
+        let outcome = if self.taken {
             file.resume()
         } else {
             file.append(lines).map(|_| ())
         };
-        let Err(error) = outcome else { return Ok(()) };
-        taken |= error.taken();
+        self.taken |= outcome.as_ref().is_err_and(AppendError::taken);
+        outcome
+    }
+}
+
+fn write_with_retry(shared: &Shared, file: &mut LineFile, lines: &[u8], retry: Retry) -> Result<(), AppendError> {
+    let since = Instant::now();
+    let mut pause = retry.first;
+    let mut attempts = Attempts::default();
+    loop {
+        let Err(error) = attempts.next(file, lines) else {
+            return Ok(());
+        };
         let may_pass = error.may_pass() && !shared.lock().abandoned;
         shared.troubles.send_replace(Some(Trouble {
             error: error.to_string().into(),

@@ -15,8 +15,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +22,7 @@ use codeswarm_protocol::{JobId, Place, SwarmId};
 
 use crate::error::MailboxError;
 use crate::filesystem::FilesystemKind;
-use crate::open::{self, How};
+use crate::storage::{Disk, Storage};
 
 /// Who may touch the mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +35,7 @@ pub enum Access {
 }
 
 impl Access {
-    fn folder_mode(self) -> u32 {
+    pub(crate) fn folder_mode(self) -> u32 {
         match self {
             Self::Owner => 0o700,
             Self::Group => 0o2770,
@@ -53,7 +51,7 @@ impl Access {
     }
 
     /// The mode bits that nobody else may have.
-    fn forbidden(self) -> u32 {
+    pub(crate) fn forbidden(self) -> u32 {
         match self {
             Self::Owner => 0o022,
             Self::Group => 0o002,
@@ -77,6 +75,7 @@ struct Inner {
     root: PathBuf,
     access: Access,
     kind: OnceLock<FilesystemKind>,
+    storage: Arc<dyn Storage>,
 }
 
 /// A mailbox by its root folder. Cheap to clone; making one touches no file.
@@ -95,6 +94,7 @@ impl Mailbox {
             root: root.into(),
             access,
             kind: OnceLock::new(),
+            storage: Arc::new(Disk),
         }))
     }
 
@@ -105,7 +105,24 @@ impl Mailbox {
             root: self.0.root.clone(),
             access: self.0.access,
             kind: OnceLock::from(kind),
+            storage: self.0.storage.clone(),
         }))
+    }
+
+    /// The same mailbox on a filesystem that somebody else plays.
+    #[must_use]
+    pub fn stored_on(self, storage: Arc<dyn Storage>) -> Self {
+        Self(Arc::new(Inner {
+            root: self.0.root.clone(),
+            access: self.0.access,
+            kind: self.0.kind.clone(),
+            storage,
+        }))
+    }
+
+    /// The filesystem that its files are on.
+    pub fn storage(&self) -> &dyn Storage {
+        &*self.0.storage
     }
 
     /// The root folder.
@@ -230,52 +247,10 @@ impl Mailbox {
 
     /// Makes one folder below the root (its parent exists), or checks the one that is there.
     pub fn make_folder(&self, folder: &Path) -> Result<(), MailboxError> {
-        let mode = self.0.access.folder_mode();
-        match fs::DirBuilder::new().mode(mode & 0o777).create(folder) {
-            Ok(()) => {
-                // mkdir(2) subtracts the umask and does not take the set-group-id bit everywhere.
-                fs::set_permissions(folder, fs::Permissions::from_mode(mode))
-                    .map_err(MailboxError::io("set the mode of", folder))?;
-                if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
-                    open::sync_folder(above)?;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(MailboxError::io("create", folder)(error)),
-        }
-        self.check_folder(folder)
-    }
-
-    fn check_folder(&self, folder: &Path) -> Result<(), MailboxError> {
-        let seen = fs::symlink_metadata(folder).map_err(MailboxError::io("look at", folder))?;
-        if seen.file_type().is_symlink() {
-            return Err(MailboxError::refused(
-                folder,
-                "it is a symbolic link; name the real folder in the configuration (cluster.workspace_root, cluster.cluster_subdir)",
-            ));
-        }
-        if !seen.is_dir() {
-            return Err(MailboxError::refused(folder, "it is not a folder; move it away"));
-        }
-        let us = rustix::process::geteuid().as_raw();
-        if self.0.access == Access::Owner && seen.uid() != us {
-            return Err(MailboxError::refused(
-                folder,
-                format!(
-                    "it belongs to user {} and we are user {us}: its owner could run code as us",
-                    seen.uid()
-                ),
-            ));
-        }
-        if seen.mode() & self.0.access.forbidden() != 0 {
-            return Err(MailboxError::refused(
-                folder,
-                format!(
-                    "others may write it (mode {:o}), so they could run code as us; take that right away: chmod {:o}",
-                    seen.mode() & 0o7777,
-                    self.0.access.folder_mode()
-                ),
-            ));
+        if self.storage().make_folder(folder, self.0.access)?
+            && let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty())
+        {
+            self.storage().sync_folder(above)?;
         }
         Ok(())
     }
@@ -288,22 +263,25 @@ impl Mailbox {
             let node = codeswarm_protocol::NodeId::new(rank)
                 .map_err(|error| MailboxError::refused(&self.outbox_folder(), format!("rank {rank} {error}")))?;
             let place = Place::new(job.clone(), node);
-            self.make_empty(&self.inbox(&place))?;
+            self.storage().make_file(&self.inbox(&place), self.0.access)?;
             if !archived.contains(&node) {
-                self.make_empty(&self.outbox(&place))?;
+                self.storage().make_file(&self.outbox(&place), self.0.access)?;
             }
         }
         self.make_folder(&self.job_dir(job))?;
-        open::sync_folder(&self.inbox_folder())?;
-        open::sync_folder(&self.outbox_folder())
+        self.storage().sync_folder(&self.inbox_folder())?;
+        self.storage().sync_folder(&self.outbox_folder())
     }
 
     /// The ranks of a job whose outbox is in the archive: one reading of the folder instead of a look-up a rank.
     fn archived(&self, job: &JobId) -> Result<HashSet<codeswarm_protocol::NodeId>, MailboxError> {
         let folder = self.archive_folder();
         let mut ranks = HashSet::new();
-        for entry in fs::read_dir(&folder).map_err(MailboxError::io("read", &folder))? {
-            let name = entry.map_err(MailboxError::io("read", &folder))?.file_name();
+        for name in self
+            .storage()
+            .names(&folder)
+            .map_err(MailboxError::io("read", &folder))?
+        {
             if let Some(place) = place_of_file_name(Path::new(&name))
                 && place.job_id == *job
             {
@@ -311,24 +289,6 @@ impl Mailbox {
             }
         }
         Ok(ranks)
-    }
-
-    fn make_empty(&self, path: &Path) -> Result<(), MailboxError> {
-        match open::open(path, How::New(self.0.access.file_mode())) {
-            Ok(file) if self.0.access == Access::Group => file
-                .set_permissions(fs::Permissions::from_mode(self.0.access.file_mode()))
-                .map_err(MailboxError::io("set the mode of", path)),
-            Ok(_) => Ok(()),
-            Err(MailboxError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                let seen = fs::symlink_metadata(path).map_err(MailboxError::io("look at", path))?;
-                if seen.file_type().is_file() {
-                    Ok(())
-                } else {
-                    Err(MailboxError::refused(path, "it is not a regular file; remove it"))
-                }
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// Where an outbox is now. Looks at both names; one that is empty in `outbox/` counts only if `archive/` has none,
@@ -353,7 +313,11 @@ impl Mailbox {
     fn locate_stem(&self, stem: &str) -> Result<(Located, PathBuf, u64), MailboxError> {
         let fresh = self.filesystem().is_network();
         let (outbox, archive) = (self.file("outbox", stem), self.file("archive", stem));
-        let size = |path: &Path| open::size_by_name(path, fresh).map_err(MailboxError::io("look at", path));
+        let size = |path: &Path| {
+            self.storage()
+                .size(path, fresh)
+                .map_err(MailboxError::io("look at", path))
+        };
         let in_outbox = size(&outbox)?;
         if let Some(bytes) = in_outbox.filter(|bytes| *bytes > 0) {
             return Ok((Located::Outbox, outbox, bytes));

@@ -22,6 +22,7 @@
 //! | [`filesystem`] | local or shared between machines |
 //! | [`append`] | whole lines at the end of a file, durable or with the reason why not; [`raw_file`] is its seam |
 //! | [`group_commit`] | many records, few writes |
+//! | [`storage`] | what is asked of a filesystem |
 //! | [`tail`] | reading on; [`lines`] tells records from garbage |
 //! | [`recover`] | a worker reads its own outbox |
 //! | [`archive`] | the end of an outbox |
@@ -50,6 +51,7 @@ pub mod raw_file;
 pub mod recover;
 pub mod schedule;
 pub mod seek;
+pub mod storage;
 pub mod tail;
 #[cfg(test)]
 mod tests;

@@ -3,23 +3,48 @@
 use std::fs::File;
 use std::io;
 
+use crate::storage::ReadFile;
+
 /// Reads `length` bytes from `offset`, fewer only at the end of the file.
-pub(crate) fn read_range(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_range(file: &dyn ReadFile, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        let place = offset + bytes.len() as u64;
-        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), place) {
-            Ok(0) => break,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    file.read(&mut bytes, offset, length)?;
     Ok(bytes)
 }
 
+impl ReadFile for File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read(&self, into: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()> {
+        let before = into.len();
+        into.reserve_exact(length);
+        while into.len() < before + length {
+            let place = offset + (into.len() - before) as u64;
+            match rustix::io::pread(self, rustix::buffer::spare_capacity(into), place) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // There may have been more room than was asked for.
+        into.truncate(before + length);
+        Ok(())
+    }
+
+    fn forget_copy(&self, offset: u64) {
+        // Only a hint, hence no error.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(self, offset, None, rustix::fs::Advice::DontNeed);
+        #[cfg(not(target_os = "linux"))]
+        let _ = offset;
+    }
+}
+
 /// The place of the first newline in `from..to`.
-pub(crate) fn find_newline(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
+pub(crate) fn find_newline(file: &dyn ReadFile, from: u64, to: u64) -> io::Result<Option<u64>> {
     let mut place = from;
     while place < to {
         let bytes = read_range(file, place, (to - place).min(1 << 20))?;
@@ -32,12 +57,4 @@ pub(crate) fn find_newline(file: &File, from: u64, to: u64) -> io::Result<Option
         place += bytes.len() as u64;
     }
     Ok(None)
-}
-
-/// Asks the kernel to forget its copy, so that the next read asks the server. Only a hint, hence no error.
-pub(crate) fn drop_cached_pages(file: &File, from: u64) {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::fs::fadvise(file, from, None, rustix::fs::Advice::DontNeed);
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, from);
 }

@@ -1,7 +1,5 @@
 //! A worker reads its own outbox: what was said in earlier lives is its only memory.
 
-use std::fs;
-
 use bytes::Bytes;
 use codeswarm_protocol::Place;
 
@@ -76,7 +74,7 @@ pub fn reopen_archived(mailbox: &Mailbox, place: &Place) -> Result<bool, Mailbox
         return Ok(false);
     }
     move_by(mailbox, &archive, &mailbox.outbox(place), |from, to| {
-        fs::rename(from, to)
+        mailbox.storage().rename(from, to)
     })?;
     Ok(true)
 }

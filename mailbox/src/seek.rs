@@ -1,11 +1,11 @@
 //! The first record after a `seq`, found without reading the whole file.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use codeswarm_protocol::Seq;
 use codeswarm_protocol::record::RecordHead;
+
+use crate::storage::ReadFile;
 
 /// Below this many bytes it is read through instead of halved further.
 const BLOCK: u64 = 64 * 1024;
@@ -13,7 +13,7 @@ const BLOCK: u64 = 64 * 1024;
 /// The offset of the first record in `file[..len]` whose `seq` is higher than `seq`, or `len` if there is none.
 ///
 /// `seq` grows along the file; lines that are no records (torn, or an earlier system's) are passed over wherever they are.
-pub fn find_after_seq(file: &File, len: u64, seq: Seq) -> io::Result<u64> {
+pub fn find_after_seq(file: &dyn ReadFile, len: u64, seq: Seq) -> io::Result<u64> {
     // Every record that starts before `low` is at most `seq`; every one that starts at or after `high` is higher. A record
     // across `high` may take `low` beyond it.
     let (mut low, mut high) = (0_u64, len);
@@ -42,7 +42,7 @@ struct Found {
 
 /// Reads lines forward from a place, with one buffer.
 struct Lines<'file> {
-    file: &'file File,
+    file: &'file dyn ReadFile,
     buffer: Vec<u8>,
     /// The part of the buffer that was passed.
     passed: usize,
@@ -52,7 +52,7 @@ struct Lines<'file> {
 }
 
 impl<'file> Lines<'file> {
-    fn at(file: &'file File, start: u64, len: u64) -> Self {
+    fn at(file: &'file dyn ReadFile, start: u64, len: u64) -> Self {
         Self {
             file,
             buffer: Vec::new(),
@@ -63,7 +63,7 @@ impl<'file> Lines<'file> {
     }
 
     /// Begins at the first line that starts at or after `place`.
-    fn from_next_line(file: &'file File, place: u64, len: u64) -> io::Result<Self> {
+    fn from_next_line(file: &'file dyn ReadFile, place: u64, len: u64) -> io::Result<Self> {
         let Some(before) = place.checked_sub(1) else {
             return Ok(Self::at(file, 0, len));
         };
@@ -110,10 +110,8 @@ impl<'file> Lines<'file> {
             searched = self.buffer.len();
             let place = self.start + searched as u64;
             let wanted = usize::try_from(self.len.saturating_sub(place).min(BLOCK)).unwrap_or(0);
-            self.buffer.resize(searched + wanted, 0);
-            let read = self.file.read_at(&mut self.buffer[searched..], place)?;
-            self.buffer.truncate(searched + read);
-            if read == 0 {
+            self.file.read(&mut self.buffer, place, wanted)?;
+            if self.buffer.len() == searched {
                 return Ok(None);
             }
         }

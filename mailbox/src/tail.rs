@@ -11,7 +11,6 @@
 //! - The last bytes that were read are compared before more are read. A file that was cut back or replaced is told as
 //!   [`TailStep::Shrunk`]: what the reader holds from there on is no longer in the file.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,8 +21,7 @@ use codeswarm_protocol::Place;
 use crate::error::MailboxError;
 use crate::layout::{Located, Mailbox};
 use crate::lines;
-use crate::open::{self, How};
-use crate::range::drop_cached_pages;
+use crate::storage::ReadFile;
 
 /// The longest line that is read; longer ones are skipped.
 pub const MAX_LINE: usize = 64 << 20;
@@ -135,7 +133,7 @@ pub struct Tail {
     /// The next step will bring something.
     more: bool,
     /// Open only while more is known to be there.
-    file: Option<File>,
+    file: Option<Box<dyn ReadFile>>,
     /// Whole lines that were read and not yet returned; they begin at `offset`.
     ready: Bytes,
     /// Up to here no newline was found in the line at `offset`.
@@ -317,7 +315,7 @@ impl Tail {
         if !grown && self.searched >= size && self.doubt.is_none_or(|(doubt, _)| doubt == Doubt::Torn) {
             return self.no_whole_line(now).map(Some);
         }
-        let file = match open::open(&path, How::Read) {
+        let file = match self.mailbox.storage().open_to_read(&path) {
             Ok(file) => file,
             Err(MailboxError::Io { source, .. }) if again && is_gone(&source) => {
                 self.found = None;
@@ -325,21 +323,26 @@ impl Tail {
             }
             Err(error) => return Err(self.of_mailbox(error)),
         };
-        self.size = file.metadata().map_err(self.later("look at", &path))?.len();
+        self.size = file.size().map_err(self.later("look at", &path))?;
         if self.size <= self.offset {
             // Cut back since the look, or an older answer of the server's; the next look tells.
             self.size = self.offset;
             return Ok(Some(TailStep::Nothing));
         }
         if self.fresh && self.doubt.is_some() {
-            drop_cached_pages(&file, self.offset);
+            file.forget_copy(self.offset);
         }
         self.file = Some(file);
         Ok(None)
     }
 
     fn locate(&self) -> Result<Option<(Found, PathBuf, u64)>, TailError> {
-        let size = |path: &Path| open::size_by_name(path, self.fresh).map_err(self.later("look at", path));
+        let size = |path: &Path| {
+            self.mailbox
+                .storage()
+                .size(path, self.fresh)
+                .map_err(self.later("look at", path))
+        };
         if self.inbox {
             let path = self.path();
             return Ok(size(&path)?.map(|bytes| (Found::Inbox, path, bytes)));

@@ -21,6 +21,19 @@ const WAITING: usize = 4;
 /// How much of a bad line's description is kept, in characters.
 const REASON: usize = 300;
 
+/// How long the inbox is now, in bytes, as fresh as the system can tell; 0 if there is none.
+pub fn length(mailbox: &Mailbox, place: &Place) -> Result<u64, WorkerError> {
+    let path = mailbox.inbox(place);
+    let fresh = mailbox.filesystem().is_network();
+    let size = mailbox.storage().size(&path, fresh);
+    let size = size.map_err(|source| WorkerError::Folder {
+        doing: "look at",
+        path,
+        source,
+    })?;
+    Ok(size.unwrap_or(0))
+}
+
 /// The task that reads one inbox. It ends with this.
 #[derive(Debug)]
 pub struct InboxReader {
@@ -114,35 +127,17 @@ impl Reading {
             let (offset, in_doubt) = (tail.offset(), tail.in_doubt());
             self.tail = Some(tail);
             match step {
-                Ok(TailStep::Lines { offset, data }) => {
-                    outcome = Outcome::Data;
-                    for input in inputs(offset, data) {
-                        self.inputs.send(input).await.ok()?;
-                    }
-                }
-                Ok(TailStep::Skipped { offset, length, head }) => {
-                    outcome = Outcome::Data;
-                    let input = Input::InboxBad {
-                        offset,
-                        end: offset + length,
-                        reason: format!("is no record ({length} bytes that begin with {head})"),
-                        injection_id: None,
-                    };
-                    self.inputs.send(input).await.ok()?;
-                }
-                Ok(TailStep::Shrunk { offset, was }) => {
-                    let reason = format!("is read again: the file was cut back from {was} bytes to {offset}");
-                    let bad = Input::InboxBad {
-                        offset,
-                        end: offset,
-                        reason,
-                        injection_id: None,
-                    };
-                    self.inputs.send(bad).await.ok()?;
-                }
                 Ok(TailStep::Nothing | TailStep::Missing | TailStep::Ended { .. } | TailStep::Reopened) => {
                     let doubt = in_doubt && outcome == Outcome::Nothing;
                     return Some((offset, if doubt { Outcome::Doubt } else { outcome }));
+                }
+                Ok(step) => {
+                    if !matches!(step, TailStep::Shrunk { .. }) {
+                        outcome = Outcome::Data;
+                    }
+                    for input in inputs_of(step) {
+                        self.inputs.send(input).await.ok()?;
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the inbox cannot be read now; it is tried again");
@@ -151,6 +146,28 @@ impl Reading {
                 }
             }
         }
+    }
+}
+
+/// What one step of reading means for the worker.
+pub fn inputs_of(step: TailStep) -> Vec<Input> {
+    let bad = |offset, end, reason| Input::InboxBad {
+        offset,
+        end,
+        reason,
+        injection_id: None,
+    };
+    match step {
+        TailStep::Lines { offset, data } => inputs(offset, data).collect(),
+        TailStep::Skipped { offset, length, head } => {
+            let reason = format!("is no record ({length} bytes that begin with {head})");
+            vec![bad(offset, offset + length, reason)]
+        }
+        TailStep::Shrunk { offset, was } => {
+            let reason = format!("is read again: the file was cut back from {was} bytes to {offset}");
+            vec![bad(offset, offset, reason)]
+        }
+        TailStep::Nothing | TailStep::Missing | TailStep::Ended { .. } | TailStep::Reopened => Vec::new(),
     }
 }
 

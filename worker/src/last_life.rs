@@ -1,7 +1,6 @@
 //! The last life of a worker that is not started again: without an agent, to say in the outbox what happened and to end what
 //! is open. Whoever lives it must know that nobody else writes the outbox any more.
 
-use std::fs;
 use std::time::Duration;
 
 use codeswarm_mailbox::Mailbox;
@@ -11,7 +10,7 @@ use crate::core::{GivenUp, Settings};
 use crate::error::WorkerError;
 use crate::node::Home;
 use crate::run::{self, Prepared, Purpose};
-use crate::{launch_file, outbox};
+use crate::{inbox, launch_file, outbox};
 
 /// Lives it to its end: what is open has ended, and the outbox is in the archive. Needs a Tokio runtime.
 pub async fn live(mailbox: &Mailbox, assignment: &Assignment, given_up: GivenUp) -> Result<(), WorkerError> {
@@ -37,7 +36,7 @@ fn prepare(mailbox: Mailbox, assignment: &Assignment, given_up: GivenUp) -> Resu
     let settings = launch.as_ref().map_or_else(|_| Settings::unknown(), Settings::of);
     mailbox.make_folder(&mailbox.job_dir(&place.job_id))?;
     Ok(Prepared {
-        inbox_length: fs::metadata(mailbox.inbox(&place)).map_or(0, |inbox| inbox.len()),
+        inbox_length: inbox::length(&mailbox, &place)?,
         mailbox,
         place,
         settings,

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`core`] | what a worker decides |
 //! | [`run`] | the loop that asks it and does what it says |
+//! | [`by_hand`] | the same without a loop, for simulations |
 //! | [`outbox`], [`inbox`], [`heartbeat`] | its three files |
 //! | [`agent`] | the session with its agent |
 //! | [`keep`], [`last_words`] | the process that starts a worker again when it dies |
@@ -18,6 +19,7 @@
 
 pub mod agent;
 pub mod assignment;
+pub mod by_hand;
 pub mod command;
 pub mod core;
 pub mod error;

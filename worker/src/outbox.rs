@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use codeswarm_mailbox::append::Durability;
 use codeswarm_mailbox::group_commit::Trouble;
 use codeswarm_mailbox::{CommitError, GroupCommit, LineFile, Mailbox, archive, recover};
 use codeswarm_protocol::record::{Word, WorkerRecord};
@@ -32,8 +31,7 @@ pub fn take(mailbox: &Mailbox, place: &Place) -> Result<(LineFile, Recovered), W
     if recover::reopen_archived(mailbox, place)? {
         tracing::info!(%place, "the outbox was archived; it is taken back, and its numbers go on");
     }
-    let durability = Durability::on(mailbox.filesystem());
-    let file = LineFile::open_on(mailbox.outbox(place), durability, mailbox.filesystem())?;
+    let file = LineFile::open_in(mailbox, mailbox.outbox(place))?;
     let mut reading = Reading::default();
     for line in recover::records(mailbox, place) {
         reading.line(&line?.line);
@@ -193,9 +191,9 @@ impl Outbox {
     }
 }
 
-/// Appends a record's line. A record that cannot be written as JSON (none can be made so far) leaves its number to a
+/// Adds a record's line. A record that cannot be written as JSON (none can be made so far) leaves its number to a
 /// word about it.
-fn write_line(record: WorkerRecord, lines: &mut Vec<u8>) {
+pub fn write_line(record: WorkerRecord, lines: &mut Vec<u8>) {
     let before = lines.len();
     if let Err(error) = record.write_line(lines) {
         lines.truncate(before);

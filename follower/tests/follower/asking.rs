@@ -101,14 +101,16 @@ async fn p2_half_a_prompt_is_ended_and_the_prompt_appended() {
 }
 
 #[tokio::test]
-async fn p2_a_whole_prompt_without_its_newline_is_ended_and_not_repeated() {
+async fn p2_a_prompt_that_lacks_only_its_newline_is_spoiled_and_written_once() {
     let room = Room::new();
     let line = prompt("one");
     append(&room.mailbox.inbox(&place(0)), line.trim_end());
     let mut ear = room.follower(WatchMode::Auto);
     let answer = send(&mut ear, 1, &place(0), Some("one"), &line).await;
-    assert_eq!(answer, appended(1, 0, line.len() as u64, true));
-    assert_eq!(room.inbox(&place(0)), line);
+    let spoiled = format!("{}!\n", line.trim_end());
+    let (offset, end) = (spoiled.len() as u64, (spoiled.len() + line.len()) as u64);
+    assert_eq!(answer, appended(1, offset, end, false));
+    assert_eq!(room.inbox(&place(0)), format!("{spoiled}{line}"));
 }
 
 #[tokio::test]
@@ -284,6 +286,27 @@ async fn p10_history_goes_on_behind_bytes_that_were_given_up() {
         let (_, all) = read(&mut ear, ReadFrom::Offset(0), text.len() as u64, 1000).await;
         assert_eq!(all, [record(1), record(2)].concat());
     }
+}
+
+#[tokio::test]
+async fn p6_an_outbox_whose_bytes_have_not_come_is_not_read_to_its_end() {
+    let room = Room::new();
+    let mut ear = room.follower(WatchMode::Auto);
+    let text = [record(1).as_bytes(), &[0; 300]].concat();
+    std::fs::write(room.mailbox.outbox(&place(0)), &text).unwrap();
+    ear.tell(Downward::Read {
+        ticket: Ticket(1),
+        place: place(0),
+        from: ReadFrom::Offset(record(1).len() as u64),
+        until: u64::MAX,
+        max_bytes: 1000,
+    })
+    .await;
+    let answer = ear.hear(|event| matches!(event, Upward::Part { .. })).await;
+    assert!(
+        matches!(&answer, Upward::Part { done: false, error: Some(error), .. } if error.contains("have not come")),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! What a tail does with an open file: read, tell records from garbage, wait for what cannot be right yet, skip.
 
-use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,8 +7,8 @@ use bytes::Bytes;
 
 use super::{Doubt, Found, REMEMBERED, Tail, TailError, TailStep};
 use crate::lines::{self, Front};
-use crate::open::{self, How};
 use crate::range::{find_newline, read_range};
+use crate::storage::ReadFile;
 
 impl Tail {
     /// Reads what is new and takes its front.
@@ -18,14 +17,14 @@ impl Tail {
         let Some(file) = self.file.take() else {
             return Ok(TailStep::Nothing);
         };
-        if !self.same_before(&file, &path)? {
+        if !self.same_before(&*file, &path)? {
             return Ok(self.begin_again(Doubt::Other, now));
         }
         self.settle(&[Doubt::Short, Doubt::Other]);
         let line = self.size - self.offset;
         if self.doubt.is_none() && self.searched - self.offset > max_bytes as u64 {
             // A long line that is still coming: only its new part is searched.
-            let newline = find_newline(&file, self.searched, self.size).map_err(self.later("read", &path))?;
+            let newline = find_newline(&*file, self.searched, self.size).map_err(self.later("read", &path))?;
             self.searched = newline.unwrap_or(self.size);
             if newline.is_none() {
                 return self.no_whole_line(now);
@@ -34,14 +33,14 @@ impl Tail {
         let max_line = self.max_line as u64;
         let mut wanted = line.min(max_bytes as u64);
         loop {
-            let bytes = read_range(&file, self.offset, wanted).map_err(self.later("read", &path))?;
+            let bytes = read_range(&*file, self.offset, wanted).map_err(self.later("read", &path))?;
             let short = (bytes.len() as u64) < wanted;
             match lines::front(&bytes) {
                 Front::Partial { .. } if !short && wanted < line && wanted < max_line => {
                     wanted = line.min(wanted * 4).min(max_line);
                 }
                 Front::Partial { .. } if !short && wanted >= max_line => {
-                    return self.too_long(&file, &path, &bytes, now);
+                    return self.too_long(&*file, &path, &bytes, now);
                 }
                 Front::Partial { nul } => {
                     self.searched = self.offset + bytes.len() as u64;
@@ -149,14 +148,24 @@ impl Tail {
             return Ok(TailStep::Nothing);
         }
         let path = self.path();
-        let file = open::open(&path, How::Read).map_err(|error| self.of_mailbox(error))?;
+        let file = self
+            .mailbox
+            .storage()
+            .open_to_read(&path)
+            .map_err(|error| self.of_mailbox(error))?;
         let length = (self.size - self.offset).min(REMEMBERED as u64);
-        let start = read_range(&file, self.offset, length).map_err(self.later("read", &path))?;
-        self.skip_to(&file, &path, self.size, &start)
+        let start = read_range(&*file, self.offset, length).map_err(self.later("read", &path))?;
+        self.skip_to(&*file, &path, self.size, &start)
     }
 
     /// A line longer than [`MAX_LINE`]: it is passed over as soon as its end is there.
-    fn too_long(&mut self, file: &File, path: &Path, start: &[u8], now: Instant) -> Result<TailStep, TailError> {
+    fn too_long(
+        &mut self,
+        file: &dyn ReadFile,
+        path: &Path,
+        start: &[u8],
+        now: Instant,
+    ) -> Result<TailStep, TailError> {
         let from = self.searched.max(self.offset + start.len() as u64);
         let newline = find_newline(file, from, self.size).map_err(self.later("read", path))?;
         match newline {
@@ -169,7 +178,7 @@ impl Tail {
     }
 
     /// Passes over everything up to `end`, which is more than is kept in memory.
-    fn skip_to(&mut self, file: &File, path: &Path, end: u64, start: &[u8]) -> Result<TailStep, TailError> {
+    fn skip_to(&mut self, file: &dyn ReadFile, path: &Path, end: u64, start: &[u8]) -> Result<TailStep, TailError> {
         let offset = self.offset;
         let from = end.saturating_sub(REMEMBERED as u64).max(offset);
         let last = read_range(file, from, end - from).map_err(self.later("read", path))?;
@@ -184,7 +193,7 @@ impl Tail {
     }
 
     /// Whether what was read last still stands before the present offset.
-    fn same_before(&self, file: &File, path: &Path) -> Result<bool, TailError> {
+    fn same_before(&self, file: &dyn ReadFile, path: &Path) -> Result<bool, TailError> {
         if self.offset == 0 {
             return Ok(true);
         }

@@ -30,6 +30,33 @@ fn a_torn_last_line_is_ended_before_the_first_record_of_a_new_writer() {
 }
 
 #[test]
+fn p5_a_torn_line_that_lacks_only_its_newline_never_becomes_a_record() {
+    for torn in ["{\"seq\":1}", "{\"seq\":1,\"usage\":{}"] {
+        let file = FakeFile::holding(torn.as_bytes());
+        open(&file, Durability::Cached).append(A).unwrap();
+        let text = file.text();
+        let (first, second) = text.split_once('\n').unwrap();
+        assert!(serde_json::from_str::<serde::de::IgnoredAny>(first).is_err(), "{first}");
+        assert_eq!(second.as_bytes(), A);
+    }
+}
+
+#[test]
+fn p9_what_an_earlier_process_left_unsynced_is_synced_or_lost_before_it_is_counted() {
+    let file = FakeFile::holding(A);
+    file.disk().bytes.extend_from_slice(B);
+    file.next_syncs([Sync::FailsCut(0, Errno::NOSPC)]);
+    let opened =
+        |file: &FakeFile| LineFile::opened(Box::new(file.clone()), "outbox/27_01.jsonl".into(), Durability::Synced);
+    let error = opened(&file).unwrap_err();
+    assert!(error.may_pass(), "{error}");
+    assert_eq!(opened(&file).unwrap().end(), A.len() as u64);
+    file.disk().bytes.extend_from_slice(B);
+    assert_eq!(opened(&file).unwrap().end(), 2 * A.len() as u64);
+    assert_eq!(file.synced(), 2 * A.len(), "what is counted is durable");
+}
+
+#[test]
 fn a_line_is_one_write_and_only_synced_where_others_read_it() {
     let file = FakeFile::default();
     open(&file, Durability::Cached).append(A).unwrap();

@@ -215,12 +215,9 @@ impl Core {
                 // What waited for another life of the job.
                 self.end_all_of(&place, "worker_exit", &sentence, context);
             } else if node.state == NodeState::Pending && asked_for {
-                self.node_over(
-                    &place,
-                    NodeState::Exited,
-                    "the swarm was ended before this node had started",
-                    context,
-                );
+                // As far as is known: its worker may have begun while nobody could hear it.
+                let reason = "the swarm was ended before this node had started".to_owned();
+                self.worker_gone(place, NodeState::Exited, reason, context);
             } else {
                 self.worker_gone(place, NodeState::Lost, sentence.clone(), context);
             }

@@ -13,6 +13,10 @@ use super::{Change, Context, Core, Effect, ProviderCommand, ProviderEvent, Timer
 /// How soon it is looked again whether an outbox is read to its end.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// How long the rest of an outbox may be unreadable: longer than a follower waits for bytes that a file has and does not
+/// show yet, before it passes over them and reads what stands behind.
+const BYTES_MAY_COME: Duration = Duration::from_secs(90);
+
 impl Core {
     pub(super) fn terminate(
         &mut self,
@@ -127,7 +131,7 @@ impl Core {
                 done && node.offset >= next
             }
             Some(_) => {
-                let patience = self.settings.inject_timeout;
+                let patience = self.settings.inject_timeout.max(BYTES_MAY_COME);
                 context.at.now >= *ending.give_up.get_or_insert(context.at.now + patience)
             }
         };

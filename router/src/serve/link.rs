@@ -35,6 +35,16 @@ pub(super) async fn link_event(link: &mut Option<Link>) -> Option<LinkEvent> {
     }
 }
 
+/// What everybody is told when the link is up.
+pub(super) fn up_word(host: String) -> RouterWord {
+    RouterWord::Link {
+        up: true,
+        host: Some(host),
+        reason: None,
+        advice: None,
+    }
+}
+
 impl Server {
     /// The follower on the far side is gone. Why, the link tells next.
     pub(super) fn follower_gone(&mut self) {
@@ -68,27 +78,9 @@ impl Server {
                 self.follower = Some(follower);
                 self.told_down.clear();
                 self.input(Input::LinkUp { binary });
-                self.tell_everybody(RouterWord::Link {
-                    up: true,
-                    host: Some(host),
-                    reason: None,
-                    advice: None,
-                });
+                self.tell_everybody(up_word(host));
             }
-            LinkEvent::Down(trouble) => {
-                self.follower_gone();
-                tracing::warn!(%trouble, "the login node is not connected");
-                let lasting = trouble.kind.is_lasting();
-                let Trouble { what, advice, .. } = trouble;
-                self.input(Input::LinkDown(LinkTrouble {
-                    what,
-                    advice: Some(advice),
-                    lasting,
-                }));
-                if let Some(word) = self.link_word() {
-                    self.tell_everybody(word);
-                }
-            }
+            LinkEvent::Down(trouble) => self.link_is_down(trouble),
             LinkEvent::Progress(doing) => {
                 tracing::info!(doing, "the login node is being connected");
                 self.tell_everybody(RouterWord::Link {
@@ -98,6 +90,21 @@ impl Server {
                     advice: None,
                 });
             }
+        }
+    }
+
+    pub(super) fn link_is_down(&mut self, trouble: Trouble) {
+        self.follower_gone();
+        tracing::warn!(%trouble, "the login node is not connected");
+        let lasting = trouble.kind.is_lasting();
+        let Trouble { what, advice, .. } = trouble;
+        self.input(Input::LinkDown(LinkTrouble {
+            what,
+            advice: Some(advice),
+            lasting,
+        }));
+        if let Some(word) = self.link_word() {
+            self.tell_everybody(word);
         }
     }
 
@@ -125,7 +132,7 @@ impl Server {
         }
     }
 
-    fn tell_everybody(&mut self, word: RouterWord) {
+    pub(super) fn tell_everybody(&mut self, word: RouterWord) {
         let event = RouterEvent::new(word, self.now().wall);
         self.carry_out(vec![Effect::Tell {
             whom: Whom::Everybody,

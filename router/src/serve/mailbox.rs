@@ -102,7 +102,7 @@ impl Server {
             };
             let mut context = Context {
                 at,
-                names: &mut self.names,
+                names: &mut *self.names,
                 effects: &mut effects,
             };
             self.core.before_record(place, &head, &mut context);
@@ -110,7 +110,7 @@ impl Server {
             let before = self.core.stream_end(place).0;
             let mut context = Context {
                 at,
-                names: &mut self.names,
+                names: &mut *self.names,
                 effects: &mut effects,
             };
             if let Passage::Next(position) = self.core.record(place, &line, &head, end, &mut context) {

@@ -2,7 +2,9 @@
 //!
 //! What is decided is in `core` and `audience`; here is only who is asked and told, and when it is durable.
 
+pub mod by_hand;
 mod client_io;
+mod clock;
 mod door;
 mod history;
 mod line_reader;

@@ -10,19 +10,18 @@ use tokio::sync::Notify;
 /// Beyond this many bytes a client gets no more events until it has read.
 const SOFT_LIMIT: usize = 1024 * 1024;
 
-/// Below this many bytes it has room again.
-const ROOM_AGAIN: usize = 256 * 1024;
-
 /// So many bytes of commands may wait for the server, and one more line.
 const ASKED_LIMIT: usize = 4 * 1024 * 1024;
 
 /// What a short command counts as, since its answer may be long.
 const SHORT: usize = 64 * 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     lines: VecDeque<Bytes>,
     bytes: usize,
+    /// See [`SOFT_LIMIT`].
+    limit: usize,
     /// Bytes of commands that the server has not looked at.
     asked: usize,
     closed: bool,
@@ -33,11 +32,17 @@ struct Waiting {
 }
 
 /// Both ends share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct ClientQueue {
     waiting: Arc<Mutex<Waiting>>,
     filled: Arc<Notify>,
     drained: Arc<Notify>,
+}
+
+impl Default for ClientQueue {
+    fn default() -> Self {
+        Self::with_limit(SOFT_LIMIT)
+    }
 }
 
 /// What a writer finds.
@@ -49,6 +54,24 @@ pub(super) enum Taken {
 }
 
 impl ClientQueue {
+    /// Beyond so many bytes its client gets no more events; when a quarter of them is left, it has room again.
+    pub(super) fn with_limit(limit: usize) -> Self {
+        let waiting = Waiting {
+            lines: VecDeque::new(),
+            bytes: 0,
+            limit,
+            asked: 0,
+            closed: false,
+            failed: false,
+            asked_for_room: false,
+        };
+        Self {
+            waiting: Arc::new(Mutex::new(waiting)),
+            filled: Arc::default(),
+            drained: Arc::default(),
+        }
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Waiting) -> T) -> T {
         act(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -77,7 +100,7 @@ impl ClientQueue {
     /// Whether events may be put in. If not, the writer says when they may.
     pub(super) fn has_room(&self, pending: usize) -> bool {
         self.with(|waiting| {
-            let room = waiting.bytes + pending < SOFT_LIMIT;
+            let room = waiting.bytes + pending < waiting.limit;
             waiting.asked_for_room |= !room;
             room
         })
@@ -107,11 +130,16 @@ impl ClientQueue {
         }
     }
 
+    /// What there is to write now.
+    pub(super) fn take_now(&self) -> Vec<Bytes> {
+        self.with(|waiting| waiting.lines.drain(..).collect())
+    }
+
     /// So many bytes have left; whether the server should be told that there is room again.
     pub(super) fn written(&self, bytes: usize) -> bool {
         let tell = self.with(|waiting| {
             waiting.bytes = waiting.bytes.saturating_sub(bytes);
-            waiting.bytes < ROOM_AGAIN && std::mem::take(&mut waiting.asked_for_room)
+            waiting.bytes < waiting.limit / 4 && std::mem::take(&mut waiting.asked_for_room)
         });
         self.drained.notify_waiters();
         tell
@@ -130,7 +158,7 @@ impl ClientQueue {
 
     /// Waits until there is room, for events and for another command.
     pub(super) async fn room(&self) {
-        self.until(|waiting| waiting.closed || (waiting.bytes < SOFT_LIMIT && waiting.asked < ASKED_LIMIT))
+        self.until(|waiting| waiting.closed || (waiting.bytes < waiting.limit && waiting.asked < ASKED_LIMIT))
             .await;
     }
 

@@ -1,18 +1,19 @@
 //! The loop: take what has come, let the core decide, store, tell.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use codeswarm_follower::Follower;
 use codeswarm_link::{Link, LoginNode};
+use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, Ticket, Upward};
-use codeswarm_protocol::{SwarmId, Timestamp};
 
 use super::client_io::{self, FromClient};
+use super::clock::Clock;
 use super::door::{ClientEnd, Connection, Door};
 use super::history::UnderWay;
 use super::link::{link_event, room_at, said_by};
@@ -21,20 +22,20 @@ use super::options::{MailboxAt, Options, ServeError, Stop};
 use super::outputs::{Outputs, before, ending_of};
 use super::queue::ClientQueue;
 use crate::audience::{Audience, Heard, NodeNow};
-use crate::core::{ClientId, Context, Core, Effect, Input, Moment, ProviderCommand, ProviderEvent, Whom};
+use crate::core::{ClientId, Context, Core, Effect, Input, Moment, Names, ProviderCommand, ProviderEvent, Whom};
 use crate::provider::{LocalProvider, SlurmProvider};
-use crate::state::{Batch, State};
+use crate::state::{Batch, Loaded, State, StateError, Store};
 
 /// The router at work.
 pub struct Server {
     pub(super) core: Core,
     pub(super) audience: Audience,
     pub(super) outputs: Outputs,
-    pub(super) state: State,
+    pub(super) state: Box<dyn Store>,
     pub(super) down: VecDeque<Downward>,
     pub(super) reads: HashMap<Ticket, UnderWay>,
     pub(super) last_ticket: u64,
-    pub(super) names: RandomNames,
+    pub(super) names: Box<dyn Names + Send>,
     pub(super) batch: Batch,
     pub(super) follower: Option<Follower>,
     pub(super) link: Option<Link>,
@@ -42,7 +43,7 @@ pub struct Server {
     pub(super) leaving: BTreeMap<ClientId, Instant>,
     /// Who was told that the link is down, since it is.
     pub(super) told_down: BTreeSet<ClientId>,
-    to_provider: VecDeque<ProviderCommand>,
+    pub(super) to_provider: VecDeque<ProviderCommand>,
     provider: mpsc::Sender<ProviderCommand>,
     provider_events: mpsc::Receiver<ProviderEvent>,
     from_clients: mpsc::Receiver<FromClient>,
@@ -50,9 +51,9 @@ pub struct Server {
     door: mpsc::Sender<Connection>,
     connections: mpsc::Receiver<Connection>,
     client_tasks: JoinSet<()>,
-    last_client: u64,
+    pub(super) last_client: u64,
     pub(super) line_limit: usize,
-    started: Instant,
+    pub(super) clock: Clock,
     idle_exit: Option<Duration>,
     idle_since: Option<Instant>,
 }
@@ -96,16 +97,25 @@ impl Server {
                 (None, Some(link), provider)
             }
         };
-        Self::assemble(options, state, (follower, link), provider)
+        let loaded = state.load()?;
+        let names = Box::new(RandomNames::after(loaded.last_number));
+        let clock = Clock::Ours(Instant::now());
+        Self::assemble(
+            options,
+            (Box::new(state), loaded),
+            (names, clock),
+            (follower, link),
+            provider,
+        )
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         options: Options,
-        state: State,
+        (state, loaded): (Box<dyn Store>, Loaded),
+        (names, clock): (Box<dyn Names + Send>, Clock),
         (follower, link): (Option<Follower>, Option<Link>),
         (provider, provider_events): (mpsc::Sender<ProviderCommand>, mpsc::Receiver<ProviderEvent>),
     ) -> Result<Self, ServeError> {
-        let loaded = state.load()?;
         let (client_sender, from_clients) = mpsc::channel(1024);
         let (door, connections) = mpsc::channel(64);
         // JSON may write a character in six bytes.
@@ -118,7 +128,7 @@ impl Server {
             down: VecDeque::new(),
             reads: HashMap::new(),
             last_ticket: FIRST_READ_TICKET,
-            names: RandomNames::after(loaded.last_number),
+            names,
             batch: Batch::default(),
             follower,
             link,
@@ -134,14 +144,14 @@ impl Server {
             client_tasks: JoinSet::new(),
             last_client: 0,
             line_limit,
-            started: Instant::now(),
+            clock,
             idle_exit: options.idle_exit,
             idle_since: None,
         };
         let mut effects = Vec::new();
         let mut context = Context {
             at: server.now(),
-            names: &mut server.names,
+            names: &mut *server.names,
             effects: &mut effects,
         };
         let (swarms, nodes) = (loaded.swarms, loaded.nodes);
@@ -259,17 +269,11 @@ impl Server {
     }
 
     pub(super) fn now(&self) -> Moment {
-        Moment {
-            now: self.started.elapsed(),
-            wall: Timestamp::from(SystemTime::now()),
-        }
+        self.clock.now()
     }
 
     fn wake_after(&self) -> Duration {
-        let core = self
-            .core
-            .deadline()
-            .map(|when| when.saturating_sub(self.started.elapsed()));
+        let core = self.core.deadline().map(|when| when.saturating_sub(self.now().now));
         let idle = self.idle_exit.filter(|_| self.idle_since.is_some());
         let leaving = self
             .leaving
@@ -297,18 +301,28 @@ impl Server {
         self.pump_history();
         let durability = self.batch.durability();
         while let Err(error) = self.state.commit(&self.batch, durability) {
-            tracing::error!(%error, "the state cannot be written; commands wait");
-            let word = RouterWord::RouterTrouble {
-                message: format!("{error}. Commands wait until it can be written"),
-            };
-            let event = RouterEvent::new(word, self.now().wall);
-            self.outputs.urgent(&self.audience, &event);
+            self.cannot_store(&error);
             let told_to_stop = stop.wait_for(|stop| *stop == Stop::Now);
             if tokio::time::timeout(STORE_AGAIN, told_to_stop).await.is_ok() {
                 // What is not stored was not promised: nobody hears of it.
                 return self.outputs.forget();
             }
         }
+        self.let_out();
+    }
+
+    /// Nobody is told anything else meanwhile.
+    pub(super) fn cannot_store(&mut self, error: &StateError) {
+        tracing::error!(%error, "the state cannot be written; commands wait");
+        let word = RouterWord::RouterTrouble {
+            message: format!("{error}. Commands wait until it can be written"),
+        };
+        let event = RouterEvent::new(word, self.now().wall);
+        self.outputs.urgent(&self.audience, &event);
+    }
+
+    /// The batch is stored: its words go to their hearers.
+    pub(super) fn let_out(&mut self) {
         self.batch = Batch::default();
         self.outputs.flush();
         for id in self.audience.ids() {
@@ -367,7 +381,7 @@ impl Server {
             input,
             &mut Context {
                 at,
-                names: &mut self.names,
+                names: &mut *self.names,
                 effects: &mut effects,
             },
         );

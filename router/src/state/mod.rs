@@ -39,6 +39,9 @@ pub enum StateError {
         /// Ours.
         known: i64,
     },
+    /// What is kept elsewhere cannot be written.
+    #[error("the router's state cannot be written: {0}")]
+    Elsewhere(String),
     /// A stored value cannot be read.
     #[error("the router's state {file} holds a {what} that cannot be read: {source}")]
     Value {
@@ -110,6 +113,62 @@ impl Batch {
         } else {
             Durability::Process
         }
+    }
+}
+
+/// Where the router keeps what it must not forget. [`State`] is the real one; a simulation has its own.
+pub trait Store: Send {
+    /// What an earlier life left.
+    fn load(&self) -> Result<Loaded, StateError>;
+    /// Stores all of it or nothing, and returns when it is as durable as asked for.
+    fn commit(&mut self, batch: &Batch, durability: Durability) -> Result<(), StateError>;
+    /// What is stored about a request.
+    fn request(&self, request_id: &RequestId) -> Result<Option<KnownRequest>, StateError>;
+    /// The request that caused an injection.
+    fn request_of(&self, injection_id: &str) -> Result<Option<RequestId>, StateError>;
+    /// What the router said in a node's stream after `from` and up to `until`, in order, at most `limit` of them.
+    fn said(
+        &self,
+        place: &Place,
+        from: Position,
+        until: Position,
+        limit: u32,
+    ) -> Result<Vec<(Position, RouterEvent)>, StateError>;
+    /// From now on nothing can be stored, or can again.
+    #[cfg(test)]
+    fn refuse_writes(&self, refused: bool);
+}
+
+impl Store for State {
+    fn load(&self) -> Result<Loaded, StateError> {
+        Self::load(self)
+    }
+
+    fn commit(&mut self, batch: &Batch, durability: Durability) -> Result<(), StateError> {
+        Self::commit(self, batch, durability)
+    }
+
+    fn request(&self, request_id: &RequestId) -> Result<Option<KnownRequest>, StateError> {
+        Self::request(self, request_id)
+    }
+
+    fn request_of(&self, injection_id: &str) -> Result<Option<RequestId>, StateError> {
+        Self::request_of(self, injection_id)
+    }
+
+    fn said(
+        &self,
+        place: &Place,
+        from: Position,
+        until: Position,
+        limit: u32,
+    ) -> Result<Vec<(Position, RouterEvent)>, StateError> {
+        Self::said(self, place, from, until, limit)
+    }
+
+    #[cfg(test)]
+    fn refuse_writes(&self, refused: bool) {
+        Self::refuse_writes(self, refused);
     }
 }
 

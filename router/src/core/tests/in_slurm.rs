@@ -202,6 +202,23 @@ impl Alone {
         self.swarm_of_job(job)
     }
 
+    /// Each outbox that is asked for has nothing that was not heard.
+    pub(super) fn nothing_was_written(&mut self, effects: &[Effect]) -> Vec<Effect> {
+        let mut follow = Vec::new();
+        for read in down(effects) {
+            if let Downward::Read { ticket, place, .. } = read {
+                let next = self.core.stream_end(&place).1;
+                follow.extend(self.step(Input::OutboxRead {
+                    ticket,
+                    next,
+                    done: true,
+                    error: None,
+                }));
+            }
+        }
+        follow
+    }
+
     /// Its worker ends in order.
     pub(super) fn exits(&mut self, place: &Place) -> Vec<Effect> {
         self.step(Input::OutboxEnded { place: place.clone() })

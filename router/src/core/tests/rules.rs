@@ -142,6 +142,13 @@ fn p6_an_outbox_that_cannot_be_read_does_not_keep_a_prompt_open_for_ever() {
     alone.now += Duration::from_secs(61);
     let asked = alone.step(Input::Tick);
     let effects = alone.step(unreadable(&asked));
+    assert!(
+        failed(&effects).is_empty(),
+        "its follower waits a minute for bytes that may come"
+    );
+    alone.now += Duration::from_secs(30);
+    let asked = alone.step(Input::Tick);
+    let effects = alone.step(unreadable(&asked));
     assert_eq!(failed(&effects), [&id]);
 }
 

@@ -259,6 +259,8 @@ fn p6_a_swarm_that_never_ran_is_cancelled_and_its_prompts_end() {
     assert_eq!(cancel, Errand::Cancel(job("27")));
     let show = errands(&alone.answer(cancel, says(0, "", ""))).pop().unwrap();
     let effects = alone.answer(show, shown("27", "CANCELLED", "None", 0));
+    assert!(failed(&effects).is_empty(), "a worker may have begun unheard");
+    let effects = alone.nothing_was_written(&effects);
     assert_eq!(failed(&effects), first.iter().collect::<Vec<_>>());
     let swarm = alone.swarm_of_job("27");
     assert_eq!(swarm.status, SwarmState::Terminated);
@@ -269,6 +271,28 @@ fn p6_a_swarm_that_never_ran_is_cancelled_and_its_prompts_end() {
             .iter()
             .all(|event| !matches!(event.word, RouterWord::NodeLost { .. }))
     );
+}
+
+#[test]
+fn p4_p6_what_a_worker_said_before_anybody_could_hear_it_is_heard_although_its_swarm_was_ended() {
+    let mut alone = connected();
+    let command = json!({"command": "swarm_launch", "nodes": 2, "system_prompt": "be good"});
+    let (swarm, effects) = alone.launch_as("27", command);
+    let prompt = accepted(&effects)[0].clone();
+    let effects = alone.command(terminate(&swarm.swarm_id));
+    let cancel = errands(&effects).pop().unwrap();
+    let show = errands(&alone.answer(cancel, says(0, "", ""))).pop().unwrap();
+    let effects = alone.answer(show, shown("27", "CANCELLED", "None", 0));
+    let node = place("27", 0);
+    let mut ends = alone.record(&node, 1, worker_start(), None);
+    let started = Word::TurnStarted {
+        turn_id: None,
+        steered_into: None,
+    };
+    ends.extend(alone.record(&node, 1, started, Some(&prompt)));
+    ends.extend(alone.nothing_was_written(&effects));
+    assert!(!failed(&ends).contains(&&prompt), "it was begun: {ends:?}");
+    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminated);
 }
 
 #[test]

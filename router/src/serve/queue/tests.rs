@@ -66,7 +66,7 @@ async fn room_is_told_once_when_it_was_missed_and_is_there_again() {
     assert!(!queue.has_room(0));
     drop(taken(&queue).await);
     assert!(!queue.has_room(0), "what is being written is still there");
-    assert!(!queue.written(SOFT_LIMIT - ROOM_AGAIN), "not yet");
+    assert!(!queue.written(SOFT_LIMIT - SOFT_LIMIT / 4), "not yet");
     assert!(queue.written(1));
     assert!(!queue.written(0), "told twice");
     assert!(queue.has_room(0));

@@ -5,7 +5,7 @@ use codeswarm_protocol::event::ProviderInfo;
 use codeswarm_protocol::frame::Upward;
 use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
 use codeswarm_protocol::record::{Word, WorkerRecord};
-use codeswarm_protocol::{Epoch, JobId, NodeId, Place, Seq};
+use codeswarm_protocol::{Epoch, JobId, NodeId, Place, Seq, Timestamp};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
@@ -69,7 +69,17 @@ impl Desk {
         let (provider_says, provider_events) = mpsc::channel(1024);
         let state = State::open(&options.database).unwrap();
         let follower = Follower { commands, events, task };
-        let server = Server::assemble(options, state, (Some(follower), None), (provider, provider_events)).unwrap();
+        let loaded = state.load().unwrap();
+        let names = Box::new(RandomNames::after(loaded.last_number));
+        let clock = Clock::Ours(Instant::now());
+        let server = Server::assemble(
+            options,
+            (Box::new(state), loaded),
+            (names, clock),
+            (Some(follower), None),
+            (provider, provider_events),
+        )
+        .unwrap();
         let (stop, stopped) = watch::channel(Stop::No);
         Self {
             server,
