@@ -155,7 +155,7 @@ impl Reading {
 }
 
 /// The inputs in a chunk of whole lines that stands at `offset`.
-fn inputs(offset: u64, data: Bytes) -> impl Iterator<Item = Input> {
+pub fn inputs(offset: u64, data: Bytes) -> impl Iterator<Item = Input> {
     let mut at = offset;
     let mut rest = data;
     std::iter::from_fn(move || {

@@ -194,7 +194,11 @@ fn p2_a_steering_text_that_is_not_answered_in_time_is_not_run_again() {
     let mut play = Play::running();
     play.steer(1);
     play.pass(SECOND * 61);
-    assert!(play.end.as_ref().is_some_and(|(reason, _)| reason.contains("turn/steer")));
+    assert!(
+        play.end
+            .as_ref()
+            .is_some_and(|(reason, _)| reason.contains("turn/steer"))
+    );
     play.gone(&died());
     assert_eq!(play.steers(), [(1, None)]);
 }
