@@ -204,6 +204,22 @@ fn p2_a_steering_text_that_is_not_answered_in_time_is_not_run_again() {
 }
 
 #[test]
+fn p6_an_answer_that_comes_when_its_turn_is_over_names_no_other() {
+    let mut play = Play::open(AgentSpec::default());
+    play.prompt("x");
+    play.news("turn/started", json!({"turn": {"id": "u1", "status": "inProgress"}}));
+    play.turn_over("u1", "completed");
+    play.prompt("y");
+    play.answer("turn/start", json!({"turn": {"id": "u1"}}));
+    play.news("turn/started", json!({"turn": {"id": "u2", "status": "inProgress"}}));
+    play.turn_over("u2", "completed");
+    assert_eq!(
+        play.ends(),
+        [(TurnStatus::Completed, None), (TurnStatus::Completed, None)]
+    );
+}
+
+#[test]
 fn an_interrupt_that_comes_too_early_is_asked_for_again() {
     let mut play = Play::open(AgentSpec::default());
     play.command(AgentCommand::Interrupt);

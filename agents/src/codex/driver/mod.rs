@@ -82,6 +82,8 @@ pub struct CodexDriver {
     approvals: Approvals,
     meter: Meter,
     turn: Option<Turn>,
+    /// The last turn that is over.
+    over: Option<String>,
     /// The thread's file.
     file: Option<String>,
     /// Prompts for turns after the running one.
@@ -116,6 +118,7 @@ impl CodexDriver {
             approvals: Approvals::new(agent.approvals, Duration::from_secs(agent.approval_timeout_seconds)),
             meter: Meter::default(),
             turn: None,
+            over: None,
             file: None,
             waiting: VecDeque::new(),
             early: Vec::new(),
