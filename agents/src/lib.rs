@@ -11,7 +11,7 @@ mod environment;
 mod home;
 mod keeper;
 mod launch;
-mod lines;
+pub mod lines;
 pub mod preflight;
 mod process;
 pub mod session;

@@ -44,6 +44,12 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 13] = [
             "cli",
         ],
     ),
+    (
+        "fuzz-targets",
+        &[
+            "protocol", "configs", "mailbox", "agents", "slurm", "worker", "follower", "link", "router",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {

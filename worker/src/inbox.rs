@@ -172,7 +172,7 @@ pub fn inputs_of(step: TailStep) -> Vec<Input> {
 }
 
 /// The inputs in a chunk of whole lines that stands at `offset`.
-fn inputs(offset: u64, data: Bytes) -> impl Iterator<Item = Input> {
+pub fn inputs(offset: u64, data: Bytes) -> impl Iterator<Item = Input> {
     let mut at = offset;
     let mut rest = data;
     std::iter::from_fn(move || {

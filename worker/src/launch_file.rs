@@ -77,7 +77,7 @@ fn read_when_there(path: &Path, patience: Duration) -> std::io::Result<Vec<u8>> 
 }
 
 /// Reads the version before anything else: fields may have changed with it.
-fn parse(text: &[u8]) -> Result<LaunchSpec, String> {
+pub fn parse(text: &[u8]) -> Result<LaunchSpec, String> {
     #[derive(serde::Deserialize)]
     struct Head {
         version: String,

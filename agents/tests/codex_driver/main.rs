@@ -190,6 +190,36 @@ fn a_steering_text_whose_answer_was_lost_is_not_run_again() {
 }
 
 #[test]
+fn p2_a_steering_text_that_is_not_answered_in_time_is_not_run_again() {
+    let mut play = Play::running();
+    play.steer(1);
+    play.pass(SECOND * 61);
+    assert!(
+        play.end
+            .as_ref()
+            .is_some_and(|(reason, _)| reason.contains("turn/steer"))
+    );
+    play.gone(&died());
+    assert_eq!(play.steers(), [(1, None)]);
+}
+
+#[test]
+fn p6_an_answer_that_comes_when_its_turn_is_over_names_no_other() {
+    let mut play = Play::open(AgentSpec::default());
+    play.prompt("x");
+    play.news("turn/started", json!({"turn": {"id": "u1", "status": "inProgress"}}));
+    play.turn_over("u1", "completed");
+    play.prompt("y");
+    play.answer("turn/start", json!({"turn": {"id": "u1"}}));
+    play.news("turn/started", json!({"turn": {"id": "u2", "status": "inProgress"}}));
+    play.turn_over("u2", "completed");
+    assert_eq!(
+        play.ends(),
+        [(TurnStatus::Completed, None), (TurnStatus::Completed, None)]
+    );
+}
+
+#[test]
 fn an_interrupt_that_comes_too_early_is_asked_for_again() {
     let mut play = Play::open(AgentSpec::default());
     play.command(AgentCommand::Interrupt);

@@ -32,6 +32,9 @@ const INTERRUPT_AGAIN: Duration = Duration::from_millis(100);
 /// How long any answer may take that no other time is given for.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// A steering text without its answer is taken for a part of the turn: to run it once more would be worse.
+const WITHOUT_ANSWER: Option<String> = None;
+
 /// How many different warnings are passed on; Codex repeats some at every turn.
 const WARNINGS: usize = 64;
 
@@ -79,6 +82,8 @@ pub struct CodexDriver {
     approvals: Approvals,
     meter: Meter,
     turn: Option<Turn>,
+    /// The last turn that is over.
+    over: Option<String>,
     /// The thread's file.
     file: Option<String>,
     /// Prompts for turns after the running one.
@@ -113,6 +118,7 @@ impl CodexDriver {
             approvals: Approvals::new(agent.approvals, Duration::from_secs(agent.approval_timeout_seconds)),
             meter: Meter::default(),
             turn: None,
+            over: None,
             file: None,
             waiting: VecDeque::new(),
             early: Vec::new(),
@@ -247,7 +253,12 @@ impl CodexDriver {
             return self.give_up_commands(now);
         }
         let reason = format!("codex did not answer {} within {} s", asked.method(), waited.as_secs());
-        vec![self.end(reason, true)]
+        let mut effects = Vec::new();
+        if let Asked::Steer(token) = asked {
+            effects.push(steered(token, WITHOUT_ANSWER));
+        }
+        effects.push(self.end(reason, true));
+        effects
     }
 }
 
@@ -375,10 +386,9 @@ impl Driver for CodexDriver {
             effects.push(Effect::End { reason, may_restart });
         }
         self.phase = Phase::Gone;
-        // A steering text without its answer is taken for a part of the turn: to run it once more would be worse.
         for asked in self.requests.forget() {
             if let Asked::Steer(token) = asked {
-                effects.push(steered(token, None));
+                effects.push(steered(token, WITHOUT_ANSWER));
             }
         }
         let how = |interrupted| match interrupted {

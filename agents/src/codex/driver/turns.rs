@@ -53,7 +53,9 @@ impl CodexDriver {
 
     /// Codex has told its name for the turn.
     pub(super) fn named(&mut self, turn_id: String, now: Now) -> Vec<Effect> {
-        let Some(turn) = self.turn.as_mut().filter(|turn| turn.id.is_none()) else {
+        // The answer to turn/start may come when that turn is over, and then names no other.
+        let late = self.over.as_ref() == Some(&turn_id);
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.id.is_none() && !late) else {
             return Vec::new();
         };
         turn.id = Some(turn_id.clone());
@@ -160,7 +162,7 @@ impl CodexDriver {
     }
 
     pub(super) fn finish(&mut self, status: TurnStatus, error: Option<TurnError>, now: Now) -> Vec<Effect> {
-        self.turn = None;
+        self.over = self.turn.take().and_then(|turn| turn.id);
         let mut effects = self.approvals.close();
         if let Some(file) = &self.file {
             effects.push(Effect::Keep(file.into()));
