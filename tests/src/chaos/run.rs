@@ -1,0 +1,442 @@
+//! One run, from the launch of the swarm to the comparison.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::agent;
+use super::books::{Books, Prompt, SwarmBook};
+use super::client::{Client, SharedBooks, open};
+use super::field::{DISK_MEGABYTES, Field, Struck, Undo};
+use super::memory::{Departures, Memory};
+use super::plan::{Chance, Fault, Planned, plan};
+use super::report::Report;
+use super::verdict::Verdict;
+use crate::cluster::{NODES, TestCluster};
+use crate::processes::Process;
+use crate::requires;
+use crate::slurm_workspace::SlurmWorkspace;
+use crate::small_disk::SmallDisk;
+
+/// Prompts that a node has before it at any time.
+const PROMPTS: usize = 2;
+
+/// A run in which nothing is seen for so long has come to a standstill.
+const STANDSTILL: Duration = Duration::from_secs(180);
+
+/// How long a fault waits for something to hit.
+const AIM: Duration = Duration::from_secs(60);
+
+/// How often the loop looks around.
+const STEP: Duration = Duration::from_millis(20);
+
+/// What a run is asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Decides the plan.
+    pub seed: u64,
+    /// How many faults.
+    pub faults: u32,
+    /// How many records are seen at least.
+    pub records: u64,
+    /// Records a second in all.
+    pub rate: u64,
+    /// The run is ended after this time, whatever is left of it.
+    pub seconds: Option<u64>,
+    /// The program that is the agent with `--agent`.
+    pub agent: PathBuf,
+    /// Whether what happens is told on standard error.
+    pub tell: bool,
+}
+
+/// A run under way.
+struct Run {
+    options: Options,
+    field: Field,
+    books: SharedBooks,
+    client: Option<Client>,
+    /// When the next router is started.
+    client_due: Option<Instant>,
+    client_delays: Chance,
+    plan: Vec<Planned>,
+    struck: usize,
+    aiming_since: Option<Instant>,
+    undo: Vec<(Instant, Undo)>,
+    report: Report,
+    memory: Memory,
+    departures: Departures,
+    prompts: u64,
+    launches: u32,
+    /// When each node is given prompts again.
+    cooling: [Instant; NODES as usize],
+    revive_at: Option<Instant>,
+    began: Instant,
+    sampled: Instant,
+    progress: (u64, Instant),
+}
+
+/// Runs on a cluster. `disk` is the filesystem below the cluster's views; without views one is made.
+pub fn run(cluster: &TestCluster, disk: Option<SmallDisk>, options: Options) -> Report {
+    let workspace = SlurmWorkspace::echo(cluster)
+        .looking_every_second()
+        .configured(|config| {
+            config["agent"] = json!({
+                "kind": "codex",
+                "command": [options.agent, "--agent"],
+                "sandbox": "danger-full-access",
+                "approval_policy": "never",
+            });
+            config["cluster"]["remote_binary"] = json!(requires::codeswarm());
+            // Slurm leaves them five seconds.
+            config["worker"]["shutdown_grace_seconds"] = json!(4);
+        });
+    let disk = match disk {
+        None if !cluster.has_views() && SmallDisk::is_possible() => {
+            Some(SmallDisk::mount(&workspace.path().join("shared"), DISK_MEGABYTES))
+        }
+        given => given,
+    };
+    let longest = Duration::from_secs(if options.records >= 200_000 { 60 } else { 12 });
+    let field = Field::new(workspace, disk, longest);
+    let left_out = field.left_out();
+    let now = Instant::now();
+    let report = Report {
+        seed: options.seed,
+        fuse: cluster.has_views(),
+        faults_wanted: options.faults,
+        records_wanted: options.records,
+        judge_memory: options.records >= 200_000,
+        left_out: left_out.clone(),
+        ..Report::default()
+    };
+    let mut run = Run {
+        plan: plan(options.seed, options.faults, &left_out),
+        client_delays: Chance::new(options.seed ^ 0xc11e),
+        options,
+        field,
+        books: SharedBooks::default(),
+        client: None,
+        client_due: Some(now),
+        struck: 0,
+        aiming_since: None,
+        undo: Vec::new(),
+        report,
+        memory: Memory::default(),
+        departures: Departures::default(),
+        prompts: 0,
+        launches: 0,
+        cooling: [now; NODES as usize],
+        revive_at: None,
+        began: now,
+        sampled: now,
+        progress: (0, now),
+    };
+    if let Err(why) = run.play() {
+        run.report.given_up = Some(why);
+    }
+    run.conclude()
+}
+
+impl Run {
+    fn play(&mut self) -> Result<(), String> {
+        loop {
+            self.step()?;
+            self.give_prompts();
+            self.strike();
+            let seen = open(&self.books).seen;
+            let out_of_time = self
+                .options
+                .seconds
+                .is_some_and(|seconds| self.began.elapsed().as_secs() >= seconds);
+            if out_of_time || (self.struck == self.plan.len() && seen >= self.options.records) {
+                break;
+            }
+        }
+        self.tell("the last prompts");
+        loop {
+            self.step()?;
+            let mut books = open(&self.books);
+            let open_prompts = books.now().prompts.values().filter(|prompt| prompt.ends.is_empty());
+            if self.undo.is_empty() && self.client.is_some() && open_prompts.count() == 0 {
+                break;
+            }
+        }
+        self.tell("the end of the swarm");
+        let swarm_id = open(&self.books).now().swarm_id.clone();
+        let mut asked = false;
+        loop {
+            self.step()?;
+            if let Some(client) = &mut self.client
+                && !asked
+            {
+                client.terminate(&swarm_id);
+                asked = true;
+            }
+            if open(&self.books).now().ended.is_some() && !self.departures.are_awaited() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What goes on all the time: the client lives, faults end, a node that has ended comes back, memory is looked at.
+    fn step(&mut self) -> Result<(), String> {
+        std::thread::sleep(STEP);
+        let now = Instant::now();
+        self.keep_client(now);
+        self.end_faults(now);
+        self.keep_swarm(now);
+        self.look(now);
+        let seen = open(&self.books).seen;
+        if seen != self.progress.0 {
+            self.progress = (seen, now);
+        }
+        if now.duration_since(self.progress.1) > STANDSTILL {
+            return Err(format!("nothing was seen for {STANDSTILL:?}, after {seen} records"));
+        }
+        Ok(())
+    }
+
+    fn keep_client(&mut self, now: Instant) {
+        if self.client.as_mut().is_some_and(Client::is_over) {
+            self.client = None;
+            let delay = [0, 200, 1500, 5000][self.client_delays.below(4) as usize];
+            self.client_due = Some(now + Duration::from_millis(delay));
+        }
+        if self.client_due.take_if(|due| *due <= now).is_some() {
+            self.client = Some(Client::start(&self.field.workspace, &self.books));
+        }
+    }
+
+    fn end_faults(&mut self, now: Instant) {
+        let (over, lasting) = self.undo.drain(..).partition(|(until, _)| *until <= now);
+        self.undo = lasting;
+        let over: Vec<(Instant, Undo)> = over;
+        for (_, undo) in &over {
+            self.field.undo(undo);
+        }
+    }
+
+    /// There is a swarm, and all of its nodes are there or will be again.
+    fn keep_swarm(&mut self, now: Instant) {
+        let mut books = open(&self.books);
+        let launched = books.answers.remove(&format!("launch-{}", self.launches));
+        if let Some(answer) = launched {
+            if let (Some(swarm), Some(job)) = (answer["swarm_id"].as_str(), answer["job_id"].as_str())
+                && answer["type"] == "swarm_launched"
+            {
+                let book = SwarmBook::new(swarm, job, NODES);
+                let subscription = book.subscription();
+                books.swarms.push(book);
+                drop(books);
+                if let Some(client) = &mut self.client {
+                    client.send(&subscription);
+                }
+                return;
+            }
+            self.report.ended_swarms.push(format!("not launched: {answer}"));
+        }
+        let swarm = books.swarms.last();
+        let ended = swarm.and_then(|swarm| swarm.ended.clone());
+        let exited = swarm.is_some_and(|swarm| swarm.nodes.iter().any(|node| node.exited));
+        let none = swarm.is_none();
+        drop(books);
+        if none && self.launches == 0 && self.client.is_some() {
+            self.launch();
+        }
+        if let Some(reason) = ended {
+            // The end that was asked for is the end of the run.
+            if self.struck < self.plan.len() {
+                self.report.ended_swarms.push(reason);
+                self.launch();
+            }
+            return;
+        }
+        if !exited {
+            self.revive_at = None;
+        } else if self.undo.is_empty() && now >= *self.revive_at.get_or_insert(now + Duration::from_secs(3)) {
+            let job = open(&self.books).now().job_id.clone();
+            if self.field.requeue(Some(&job)) == Struck::Done {
+                self.report.revivals += 1;
+                open(&self.books).now().running = false;
+            }
+            self.revive_at = Some(now + Duration::from_secs(5));
+        }
+    }
+
+    fn launch(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        self.launches += 1;
+        let request = format!("launch-{}", self.launches);
+        client.send(&json!({"command": "swarm_launch", "request_id": request, "nodes": NODES}));
+    }
+
+    fn look(&mut self, now: Instant) {
+        let second = now.duration_since(self.sampled) >= Duration::from_secs(1);
+        if !second && !self.departures.are_awaited() {
+            return;
+        }
+        let followers = self.field.followers();
+        self.departures.look(&followers, now);
+        if !second {
+            return;
+        }
+        self.sampled = now;
+        if let Some(client) = &self.client {
+            self.memory.sample("router", client.pid() as i32, now);
+        }
+        for follower in &followers {
+            self.memory.sample("follower", follower.pid, now);
+        }
+        let workers = self.field.workers();
+        for worker in workers {
+            self.memory.sample("worker", worker.pid, now);
+        }
+    }
+
+    fn give_prompts(&mut self) {
+        let now = Instant::now();
+        let Some(client) = &mut self.client else { return };
+        let mut books = open(&self.books);
+        let Some(swarm) = books.swarms.last_mut().filter(|swarm| swarm.ended.is_none()) else {
+            return;
+        };
+        for node in 0..NODES {
+            if swarm.open(node) >= PROMPTS || self.cooling[node as usize] > now {
+                continue;
+            }
+            self.cooling[node as usize] = now + Duration::from_millis(500);
+            self.prompts += 1;
+            let request = format!("prompt-{}", self.prompts);
+            let words = 300 + u64::from(self.client_delays.below(3000));
+            let content = agent::prompt(words, self.options.rate.div_ceil(u64::from(NODES)));
+            let command = json!({
+                "command": "inject", "request_id": request, "swarm_id": swarm.swarm_id, "nodes": node, "content": content,
+            });
+            client.send(&command);
+            let prompt = Prompt {
+                node,
+                words,
+                command,
+                injection: None,
+                ends: Vec::new(),
+            };
+            swarm.prompts.insert(request, prompt);
+        }
+    }
+
+    /// Strikes the next fault when its moment has come.
+    fn strike(&mut self) {
+        let Some(&planned) = self.plan.get(self.struck) else {
+            return;
+        };
+        let now = Instant::now();
+        let mut books = open(&self.books);
+        let share = self.options.records / (self.plan.len() as u64 + 1);
+        let due = share * (self.struck as u64 + 1);
+        let waits = books.seen < due && !(planned.at_once && self.struck > 0);
+        let is_up = books.now().running;
+        if waits || (!is_up && self.struck == 0) {
+            return;
+        }
+        let Some(router) = self.client.as_ref().map(Client::pid) else {
+            return;
+        };
+        let job = is_up.then(|| books.now().job_id.clone());
+        drop(books);
+        let followers = self.field.followers();
+        match self.field.strike(planned, router, job.as_deref()) {
+            Struck::Nothing(why) => {
+                let since = *self.aiming_since.get_or_insert(now);
+                if now.duration_since(since) < AIM {
+                    return;
+                }
+                self.report.missed.push(format!("{}: {why}", planned.fault.name()));
+                // Another of the kinds that always find something.
+                self.plan[self.struck].fault = Fault::RouterKill;
+                self.aiming_since = None;
+                return;
+            }
+            Struck::Done => {}
+            Struck::For(time, undo) => self.undo.push((now + time, undo)),
+        }
+        self.struck(planned, &followers, now);
+    }
+
+    fn struck(&mut self, planned: Planned, followers: &[Process], now: Instant) {
+        self.aiming_since = None;
+        self.struck += 1;
+        *self.report.faults.entry(planned.fault).or_default() += 1;
+        self.tell(planned.fault.name());
+        let is_stopped = |follower: &Process| {
+            let stopped = |(_, undo): &(Instant, Undo)| *undo == Undo::Continue(follower.clone());
+            self.undo.iter().any(stopped)
+        };
+        match planned.fault {
+            Fault::RouterKill | Fault::RouterTerm => {
+                let free: Vec<_> = followers
+                    .iter()
+                    .filter(|follower| !is_stopped(follower))
+                    .cloned()
+                    .collect();
+                self.departures.router_died(&free, now);
+            }
+            Fault::FollowerStop => {
+                if let Some((_, Undo::Continue(follower))) = self.undo.last() {
+                    self.departures.forgive(follower.pid);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&self, what: &str) {
+        if self.options.tell {
+            let seen = open(&self.books).seen;
+            eprintln!("{:>5} s {seen:>9} records  {what}", self.began.elapsed().as_secs());
+        }
+    }
+
+    fn conclude(mut self) -> Report {
+        let ended = Instant::now();
+        for (_, undo) in std::mem::take(&mut self.undo) {
+            self.field.undo(&undo);
+        }
+        self.report.seconds = ended.duration_since(self.began).as_secs();
+        self.report.memory = self.memory.quarters(self.began, ended);
+        self.report.longest_departure = self.departures.longest(ended);
+        self.report.departures = self.departures.took.clone();
+        if let Some(client) = &self.client {
+            let pid = i32::try_from(client.pid())
+                .ok()
+                .and_then(rustix::process::Pid::from_raw);
+            let _ = pid.map(|pid| rustix::process::kill_process(pid, Signal::TERM));
+        }
+        self.client = None;
+        let books = Arc::clone(&self.books);
+        let books: &Books = &open(&books);
+        self.report.troubles = books.troubles.clone();
+        let prompts = books.swarms.iter().flat_map(|swarm| swarm.prompts.values());
+        for end in prompts.flat_map(|prompt| &prompt.ends) {
+            *self.report.ends.entry(end.clone()).or_default() += 1;
+        }
+        self.report.verdict = Verdict::of(books, &self.field.workspace);
+        if self.report.given_up.is_some() {
+            self.keep_traces();
+        }
+        self.report
+    }
+
+    /// What whoever looks for the cause will want: the workspace stays, but for its processes.
+    fn keep_traces(&self) {
+        let to = std::env::temp_dir().join(format!("chaos-{}", std::process::id()));
+        let _ = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(self.field.workspace.path())
+            .arg(&to)
+            .status();
+        eprintln!("what was left is in {}", to.display());
+    }
+}
