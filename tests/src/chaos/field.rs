@@ -242,7 +242,7 @@ impl Field {
     }
 
     fn master(&self) -> Option<Process> {
-        self.first(|line| line.starts_with("ssh: ") && line.contains("[mux]"))
+        self.first(|line| line.starts_with("ssh -M "))
     }
 
     fn channel(&self) -> Option<Process> {

@@ -159,13 +159,18 @@ impl Run {
         loop {
             self.step()?;
             let mut books = open(&self.books);
-            let open_prompts = books.now().prompts.values().filter(|prompt| prompt.ends.is_empty());
-            if self.undo.is_empty() && self.client.is_some() && open_prompts.count() == 0 {
+            let has_open = books
+                .now()
+                .is_none_or(|swarm| (0..NODES).any(|node| swarm.open(node) > 0));
+            if self.undo.is_empty() && self.client.is_some() && !has_open {
                 break;
             }
         }
         self.tell("the end of the swarm");
-        let swarm_id = open(&self.books).now().swarm_id.clone();
+        let swarm_id = open(&self.books)
+            .now()
+            .map(|swarm| swarm.swarm_id.clone())
+            .unwrap_or_default();
         let mut asked = false;
         loop {
             self.step()?;
@@ -175,7 +180,8 @@ impl Run {
                 client.terminate(&swarm_id);
                 asked = true;
             }
-            if open(&self.books).now().ended.is_some() && !self.departures.are_awaited() {
+            let ended = open(&self.books).now().is_none_or(|swarm| swarm.ended.is_some());
+            if ended && !self.departures.are_awaited() {
                 return Ok(());
             }
         }
@@ -257,10 +263,9 @@ impl Run {
         if !exited {
             self.revive_at = None;
         } else if self.undo.is_empty() && now >= *self.revive_at.get_or_insert(now + Duration::from_secs(3)) {
-            let job = open(&self.books).now().job_id.clone();
-            if self.field.requeue(Some(&job)) == Struck::Done {
+            let job = open(&self.books).now().map(|swarm| swarm.job_id.clone());
+            if self.field.requeue(job.as_deref()) == Struck::Done {
                 self.report.revivals += 1;
-                open(&self.books).now().running = false;
             }
             self.revive_at = Some(now + Duration::from_secs(5));
         }
@@ -337,14 +342,16 @@ impl Run {
         let share = self.options.records / (self.plan.len() as u64 + 1);
         let due = share * (self.struck as u64 + 1);
         let waits = books.seen < due && !(planned.at_once && self.struck > 0);
-        let is_up = books.now().running;
-        if waits || (!is_up && self.struck == 0) {
+        let job = books
+            .now()
+            .filter(|swarm| swarm.running)
+            .map(|swarm| swarm.job_id.clone());
+        if waits || (job.is_none() && self.struck == 0) {
             return;
         }
         let Some(router) = self.client.as_ref().map(Client::pid) else {
             return;
         };
-        let job = is_up.then(|| books.now().job_id.clone());
         drop(books);
         let followers = self.field.followers();
         match self.field.strike(planned, router, job.as_deref()) {
