@@ -104,6 +104,9 @@ impl Books {
         {
             self.answers.insert(request.to_owned(), event.clone());
         }
+        if kind == "command_rejected" {
+            self.refused(event);
+        }
         let Some(at) = self
             .swarms
             .iter()
@@ -121,6 +124,20 @@ impl Books {
         }
         if self.take_place(at, event) {
             self.swarms[at].take(event, kind);
+        }
+    }
+
+    /// A prompt that is refused has changed nothing, and counts as never given.
+    fn refused(&mut self, event: &Value) {
+        let request = event["request_id"].as_str().unwrap_or_default();
+        for swarm in &mut self.swarms {
+            if let Some(prompt) = swarm.prompts.remove(request) {
+                let code = event["code"].as_str().unwrap_or_default();
+                *self.troubles.entry(format!("prompt refused, {code}")).or_default() += 1;
+                if prompt.injection.is_some() {
+                    self.complaints.push(format!("acknowledged, then refused: {event}"));
+                }
+            }
         }
     }
 
