@@ -115,10 +115,12 @@ impl Books {
             return;
         };
         match kind {
-            "swarm_status" => self.swarms[at].running = event["status"] == "running",
-            "swarm_terminated" => {
-                let reason = event["reason"].as_str().or(event["status"].as_str());
-                self.swarms[at].ended = Some(reason.unwrap_or_default().to_owned());
+            "swarm_status" | "swarm_terminated" => {
+                self.swarms[at].running = event["status"] == "running";
+                if event["status"] == "terminated" || event["status"] == "failed" {
+                    let reason = event["reason"].as_str().or(event["status"].as_str());
+                    self.swarms[at].ended = reason.map(str::to_owned);
+                }
             }
             _ => {}
         }

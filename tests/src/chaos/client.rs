@@ -4,8 +4,10 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -25,6 +27,7 @@ pub struct Client {
     child: Child,
     stdin: ChildStdin,
     reader: JoinHandle<()>,
+    paused: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -44,9 +47,16 @@ impl Client {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             panic!("a router without pipes");
         };
-        let theirs = Arc::clone(books);
-        let reader = std::thread::spawn(move || read(BufReader::with_capacity(1 << 16, stdout), &theirs));
-        let mut client = Self { child, stdin, reader };
+        let (theirs, paused) = (Arc::clone(books), Arc::new(AtomicBool::new(false)));
+        let pause = Arc::clone(&paused);
+        let stdout = BufReader::with_capacity(1 << 16, stdout);
+        let reader = std::thread::spawn(move || read(stdout, &theirs, &pause));
+        let mut client = Self {
+            child,
+            stdin,
+            reader,
+            paused,
+        };
         client.go_on(books);
         client
     }
@@ -56,6 +66,8 @@ impl Client {
         for swarm in &mut open(books).swarms {
             if swarm.ended.is_none() && !swarm.swarm_id.is_empty() {
                 commands.push(swarm.subscription());
+                // How the swarm is may have changed meanwhile, and is not said again.
+                commands.push(json!({"command": "swarm_status", "swarm_id": swarm.swarm_id}));
             }
             let unanswered = swarm.prompts.values().filter(|prompt| prompt.injection.is_none());
             commands.extend(unanswered.map(|prompt| prompt.command.clone()));
@@ -80,9 +92,9 @@ impl Client {
         self.child.try_wait().is_ok_and(|status| status.is_some()) && self.reader.is_finished()
     }
 
-    /// Asks for the end of the swarm.
-    pub fn terminate(&mut self, swarm_id: &str) {
-        self.send(&json!({"command": "swarm_terminate", "swarm_id": swarm_id}));
+    /// Reads nothing, or reads on.
+    pub fn pause(&self, pause: bool) {
+        self.paused.store(pause, Ordering::Relaxed);
     }
 }
 
@@ -93,9 +105,12 @@ impl Drop for Client {
     }
 }
 
-fn read(mut stdout: impl BufRead, books: &SharedBooks) {
+fn read(mut stdout: impl BufRead, books: &SharedBooks, paused: &AtomicBool) {
     let mut line = Vec::new();
     loop {
+        while paused.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         line.clear();
         if !matches!(stdout.read_until(b'\n', &mut line), Ok(1..)) {
             return;

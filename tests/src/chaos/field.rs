@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::plan::{Fault, Planned};
+use super::seats::Routers;
 use crate::cluster::NODES;
 use crate::processes::{self, Process};
 use crate::slurm_workspace::SlurmWorkspace;
@@ -27,6 +28,8 @@ pub enum Undo {
     Free,
     /// Files can be opened for writing again.
     Writable,
+    /// This client reads on.
+    Read(usize),
 }
 
 /// What came of a fault.
@@ -84,17 +87,17 @@ impl Field {
     }
 
     /// Does it.
-    pub fn strike(&mut self, planned: Planned, router: u32, running_job: Option<&str>) -> Struck {
+    pub fn strike(&mut self, planned: Planned, routers: Routers, running_job: Option<&str>) -> Struck {
         let short = Duration::from_millis(500 + u64::from(planned.dice % 4) * 1500);
         // Beyond ten seconds of silence a link counts as dead.
         let long = Duration::from_secs([1, 3, 6, 14][planned.dice as usize % 4]);
         match planned.fault {
-            Fault::RouterKill => signal_child(router, Signal::KILL),
-            Fault::RouterTerm => signal_child(router, Signal::TERM),
-            Fault::RouterStop => match processes::all(|pid| u32::try_from(pid) == Ok(router)).pop() {
-                Some(process) => self.stop(Some(process), long),
-                None => Struck::Nothing("no router"),
-            },
+            Fault::RouterKill => signal_child(routers.router, Signal::KILL),
+            Fault::RouterTerm => signal_child(routers.router, Signal::TERM),
+            Fault::RouterStop => self.stop(process(routers.router), long),
+            Fault::RelayKill => signal_child(routers.relay, Signal::KILL),
+            Fault::RelayStop => self.stop(process(routers.relay), long),
+            Fault::ClientPause => Struck::For(long, Undo::Read(planned.dice as usize / 16)),
             Fault::MasterKill => self.send(self.master(), Signal::KILL),
             Fault::MasterStop => self.stop(self.master(), long),
             Fault::ChannelKill => self.send(self.channel(), Signal::KILL),
@@ -139,6 +142,8 @@ impl Field {
                 }
                 self.full = false;
             }
+            // The clients are not of the field.
+            Undo::Read(_) => {}
             Undo::Writable => {
                 let mailbox = self.mailbox();
                 // First writable, since whoever has opened a folder there goes on with this mount.
@@ -311,14 +316,19 @@ fn node(planned: Planned) -> u32 {
 }
 
 /// A child that was not waited for.
-fn signal_child(pid: u32, signal: Signal) -> Struck {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return Struck::Nothing("no router");
+fn signal_child(pid: Option<u32>, signal: Signal) -> Struck {
+    let Some(pid) = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) else {
+        return Struck::Nothing("no such process");
     };
     match kill_process(pid, signal) {
         Ok(()) => Struck::Done,
-        Err(_) => Struck::Nothing("no router"),
+        Err(_) => Struck::Nothing("no such process"),
     }
+}
+
+fn process(pid: Option<u32>) -> Option<Process> {
+    let pid = pid.and_then(|pid| i32::try_from(pid).ok())?;
+    processes::all(|other| other == pid).pop()
 }
 
 fn signal_it(process: &Process, signal: Signal) {

@@ -9,6 +9,12 @@ pub enum Fault {
     RouterTerm,
     /// SIGSTOP to the router, SIGCONT later.
     RouterStop,
+    /// SIGKILL to the process that passes another client's lines on to the router.
+    RelayKill,
+    /// SIGSTOP to it, SIGCONT later.
+    RelayStop,
+    /// A client reads nothing for a while.
+    ClientPause,
     /// SIGKILL to ssh's control master.
     MasterKill,
     /// SIGSTOP to ssh's control master, SIGCONT later.
@@ -53,10 +59,13 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds, with their share of the plan.
-    pub const ALL: [(Self, u32); 23] = [
+    pub const ALL: [(Self, u32); 26] = [
         (Self::RouterKill, 14),
         (Self::RouterTerm, 6),
         (Self::RouterStop, 6),
+        (Self::RelayKill, 5),
+        (Self::RelayStop, 3),
+        (Self::ClientPause, 6),
         (Self::MasterKill, 8),
         (Self::MasterStop, 4),
         (Self::ChannelKill, 8),
@@ -85,6 +94,9 @@ impl Fault {
             Self::RouterKill => "router SIGKILL",
             Self::RouterTerm => "router SIGTERM",
             Self::RouterStop => "router SIGSTOP, SIGCONT",
+            Self::RelayKill => "relay SIGKILL",
+            Self::RelayStop => "relay SIGSTOP, SIGCONT",
+            Self::ClientPause => "client reads nothing",
             Self::MasterKill => "ssh control master SIGKILL",
             Self::MasterStop => "ssh control master SIGSTOP, SIGCONT",
             Self::ChannelKill => "ssh channel SIGKILL",

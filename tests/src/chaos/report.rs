@@ -38,8 +38,10 @@ pub struct Report {
     pub revivals: u32,
     /// Swarms that ended by themselves, and why.
     pub ended_swarms: Vec<String>,
-    /// Beside the files.
+    /// The first client's copy beside the files, and the prompts.
     pub verdict: Verdict,
+    /// The other client's copy beside the files.
+    pub other: Verdict,
     /// How many prompts ended in which way.
     pub ends: BTreeMap<String, u64>,
     /// Troubles that were told.
@@ -61,6 +63,12 @@ impl Report {
     pub fn broken(&self) -> Vec<String> {
         let counts = self.verdict.broken().into_iter();
         let mut broken: Vec<String> = counts.map(|(what, count)| format!("{count} {what}")).collect();
+        let others = self
+            .other
+            .broken()
+            .into_iter()
+            .filter(|(what, _)| what.starts_with("records"));
+        broken.extend(others.map(|(what, count)| format!("{count} {what} by the other client")));
         broken.extend(self.given_up.clone());
         if self.longest_departure > GONE_WITHIN {
             broken.push(format!(
@@ -113,6 +121,11 @@ impl Report {
             ("records doubled", verdict.doubled),
             ("records out of order", verdict.out_of_order),
             ("records invented or changed", verdict.invented),
+            ("records seen by the other client", self.other.seen),
+            ("  lost", self.other.lost),
+            ("  doubled", self.other.doubled),
+            ("  out of order", self.other.out_of_order),
+            ("  invented or changed", self.other.invented),
             ("torn lines in the files", verdict.torn),
             ("words said by agents", verdict.words),
             ("words lost", verdict.words_lost),
@@ -161,7 +174,7 @@ impl Report {
         for missed in &self.missed {
             let _ = writeln!(out, "  missed: {missed}");
         }
-        for difference in &verdict.told {
+        for difference in verdict.told.iter().chain(&self.other.told) {
             let _ = writeln!(out, "  ! {}", shortened(difference));
         }
         let broken = self.broken();
@@ -198,6 +211,10 @@ impl Report {
             "records": {
                 "said": verdict.records, "seen": verdict.seen, "lost": verdict.lost, "doubled": verdict.doubled,
                 "out_of_order": verdict.out_of_order, "invented": verdict.invented, "torn_lines": verdict.torn,
+            },
+            "other_client": {
+                "seen": self.other.seen, "lost": self.other.lost, "doubled": self.other.doubled,
+                "out_of_order": self.other.out_of_order, "invented": self.other.invented,
             },
             "words": {"said": verdict.words, "lost": verdict.words_lost, "doubled": verdict.words_doubled},
             "prompts": {

@@ -1,19 +1,18 @@
 //! One run, from the launch of the swarm to the comparison.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde_json::json;
 
 use super::agent;
-use super::books::{Books, Prompt, SwarmBook};
-use super::client::{Client, SharedBooks, open};
+use super::books::Prompt;
+use super::client::open;
 use super::field::{DISK_MEGABYTES, Field, Struck, Undo};
 use super::memory::{Departures, Memory};
 use super::plan::{Chance, Fault, Planned, plan};
 use super::report::Report;
+use super::seats::Seats;
 use super::verdict::Verdict;
 use crate::cluster::{NODES, TestCluster};
 use crate::processes::Process;
@@ -56,11 +55,8 @@ pub struct Options {
 struct Run {
     options: Options,
     field: Field,
-    books: SharedBooks,
-    client: Option<Client>,
-    /// When the next router is started.
-    client_due: Option<Instant>,
-    client_delays: Chance,
+    seats: Seats,
+    lengths: Chance,
     plan: Vec<Planned>,
     struck: usize,
     aiming_since: Option<Instant>,
@@ -114,12 +110,10 @@ pub fn run(cluster: &TestCluster, disk: Option<SmallDisk>, options: Options) -> 
     };
     let mut run = Run {
         plan: plan(options.seed, options.faults, &left_out),
-        client_delays: Chance::new(options.seed ^ 0xc11e),
+        seats: Seats::new(options.seed, now),
+        lengths: Chance::new(!options.seed),
         options,
         field,
-        books: SharedBooks::default(),
-        client: None,
-        client_due: Some(now),
         struck: 0,
         aiming_since: None,
         undo: Vec::new(),
@@ -146,7 +140,7 @@ impl Run {
             self.step()?;
             self.give_prompts();
             self.strike();
-            let seen = open(&self.books).seen;
+            let seen = open(self.seats.books()).seen;
             let out_of_time = self
                 .options
                 .seconds
@@ -158,30 +152,28 @@ impl Run {
         self.tell("the last prompts");
         loop {
             self.step()?;
-            let mut books = open(&self.books);
+            let mut books = open(self.seats.books());
             let has_open = books
                 .now()
                 .is_none_or(|swarm| (0..NODES).any(|node| swarm.open(node) > 0));
-            if self.undo.is_empty() && self.client.is_some() && !has_open {
+            if self.undo.is_empty() && self.seats.are_taken() && !has_open {
                 break;
             }
         }
         self.tell("the end of the swarm");
-        let swarm_id = open(&self.books)
+        let swarm_id = open(self.seats.books())
             .now()
             .map(|swarm| swarm.swarm_id.clone())
             .unwrap_or_default();
         let mut asked = false;
         loop {
             self.step()?;
-            if let Some(client) = &mut self.client
-                && !asked
-            {
-                client.terminate(&swarm_id);
-                asked = true;
-            }
-            let ended = open(&self.books).now().is_none_or(|swarm| swarm.ended.is_some());
-            if ended && !self.departures.are_awaited() {
+            asked = asked
+                || self
+                    .seats
+                    .send(&json!({"command": "swarm_terminate", "swarm_id": swarm_id}));
+            let ended = open(self.seats.books()).now().is_none_or(|swarm| swarm.ended.is_some());
+            if ended && self.seats.agree() && !self.departures.are_awaited() {
                 return Ok(());
             }
         }
@@ -191,11 +183,11 @@ impl Run {
     fn step(&mut self) -> Result<(), String> {
         std::thread::sleep(STEP);
         let now = Instant::now();
-        self.keep_client(now);
+        self.seats.keep(&self.field.workspace, now);
         self.end_faults(now);
         self.keep_swarm(now);
         self.look(now);
-        let seen = open(&self.books).seen;
+        let seen = open(self.seats.books()).seen;
         if seen != self.progress.0 {
             self.progress = (seen, now);
         }
@@ -205,41 +197,32 @@ impl Run {
         Ok(())
     }
 
-    fn keep_client(&mut self, now: Instant) {
-        if self.client.as_mut().is_some_and(Client::is_over) {
-            self.client = None;
-            let delay = [0, 200, 1500, 5000][self.client_delays.below(4) as usize];
-            self.client_due = Some(now + Duration::from_millis(delay));
-        }
-        if self.client_due.take_if(|due| *due <= now).is_some() {
-            self.client = Some(Client::start(&self.field.workspace, &self.books));
-        }
-    }
-
     fn end_faults(&mut self, now: Instant) {
         let (over, lasting) = self.undo.drain(..).partition(|(until, _)| *until <= now);
         self.undo = lasting;
         let over: Vec<(Instant, Undo)> = over;
         for (_, undo) in &over {
-            self.field.undo(undo);
+            self.end_fault(undo);
+        }
+    }
+
+    fn end_fault(&mut self, undo: &Undo) {
+        match undo {
+            Undo::Read(client) => self.seats.pause(*client, false),
+            undo => self.field.undo(undo),
         }
     }
 
     /// There is a swarm, and all of its nodes are there or will be again.
     fn keep_swarm(&mut self, now: Instant) {
-        let mut books = open(&self.books);
+        let mut books = open(self.seats.books());
         let launched = books.answers.remove(&format!("launch-{}", self.launches));
         if let Some(answer) = launched {
             if let (Some(swarm), Some(job)) = (answer["swarm_id"].as_str(), answer["job_id"].as_str())
                 && answer["type"] == "swarm_launched"
             {
-                let book = SwarmBook::new(swarm, job, NODES);
-                let subscription = book.subscription();
-                books.swarms.push(book);
                 drop(books);
-                if let Some(client) = &mut self.client {
-                    client.send(&subscription);
-                }
+                self.seats.follow(swarm, job, NODES);
                 return;
             }
             self.report.ended_swarms.push(format!("not launched: {answer}"));
@@ -249,7 +232,7 @@ impl Run {
         let exited = swarm.is_some_and(|swarm| swarm.nodes.iter().any(|node| node.exited));
         let none = swarm.is_none();
         drop(books);
-        if none && self.launches == 0 && self.client.is_some() {
+        if none && self.launches == 0 {
             self.launch();
         }
         if let Some(reason) = ended {
@@ -263,7 +246,7 @@ impl Run {
         if !exited {
             self.revive_at = None;
         } else if self.undo.is_empty() && now >= *self.revive_at.get_or_insert(now + Duration::from_secs(3)) {
-            let job = open(&self.books).now().map(|swarm| swarm.job_id.clone());
+            let job = open(self.seats.books()).now().map(|swarm| swarm.job_id.clone());
             if self.field.requeue(job.as_deref()) == Struck::Done {
                 self.report.revivals += 1;
             }
@@ -272,10 +255,9 @@ impl Run {
     }
 
     fn launch(&mut self) {
-        let Some(client) = &mut self.client else { return };
-        self.launches += 1;
-        let request = format!("launch-{}", self.launches);
-        client.send(&json!({"command": "swarm_launch", "request_id": request, "nodes": NODES}));
+        let request = format!("launch-{}", self.launches + 1);
+        let command = json!({"command": "swarm_launch", "request_id": request, "nodes": NODES});
+        self.launches += u32::from(self.seats.send(&command));
     }
 
     fn look(&mut self, now: Instant) {
@@ -289,8 +271,11 @@ impl Run {
             return;
         }
         self.sampled = now;
-        if let Some(client) = &self.client {
-            self.memory.sample("router", client.pid() as i32, now);
+        let routers = self.seats.routers(&self.field.workspace);
+        for (role, pid) in [("router", routers.router), ("relay", routers.relay)] {
+            if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()) {
+                self.memory.sample(role, pid, now);
+            }
         }
         for follower in &followers {
             self.memory.sample("follower", follower.pid, now);
@@ -303,33 +288,42 @@ impl Run {
 
     fn give_prompts(&mut self) {
         let now = Instant::now();
-        let Some(client) = &mut self.client else { return };
-        let mut books = open(&self.books);
-        let Some(swarm) = books.swarms.last_mut().filter(|swarm| swarm.ended.is_none()) else {
+        if !self.seats.are_taken() {
             return;
-        };
+        }
         for node in 0..NODES {
-            if swarm.open(node) >= PROMPTS || self.cooling[node as usize] > now {
+            let Some(swarm_id) = self.wants_prompt(node, now) else {
                 continue;
-            }
+            };
             self.cooling[node as usize] = now + Duration::from_millis(500);
             self.prompts += 1;
             let request = format!("prompt-{}", self.prompts);
-            let words = 300 + u64::from(self.client_delays.below(3000));
+            let words = 300 + u64::from(self.lengths.below(3000));
             let content = agent::prompt(words, self.options.rate.div_ceil(u64::from(NODES)));
             let command = json!({
-                "command": "inject", "request_id": request, "swarm_id": swarm.swarm_id, "nodes": node, "content": content,
+                "command": "inject", "request_id": request, "swarm_id": swarm_id, "nodes": node, "content": content,
             });
-            client.send(&command);
             let prompt = Prompt {
                 node,
                 words,
-                command,
+                command: command.clone(),
                 injection: None,
                 ends: Vec::new(),
             };
-            swarm.prompts.insert(request, prompt);
+            // Noted before it is sent: its answer may come at once.
+            if let Some(swarm) = open(self.seats.books()).now() {
+                swarm.prompts.insert(request, prompt);
+            }
+            self.seats.send(&command);
         }
+    }
+
+    /// The swarm, if this node has too few prompts before it.
+    fn wants_prompt(&self, node: u32, now: Instant) -> Option<String> {
+        let mut books = open(self.seats.books());
+        let swarm = books.now().filter(|swarm| swarm.ended.is_none())?;
+        let wants = swarm.open(node) < PROMPTS && self.cooling[node as usize] <= now;
+        wants.then(|| swarm.swarm_id.clone())
     }
 
     /// Strikes the next fault when its moment has come.
@@ -338,7 +332,7 @@ impl Run {
             return;
         };
         let now = Instant::now();
-        let mut books = open(&self.books);
+        let mut books = open(self.seats.books());
         let share = self.options.records / (self.plan.len() as u64 + 1);
         let due = share * (self.struck as u64 + 1);
         let waits = books.seen < due && !(planned.at_once && self.struck > 0);
@@ -349,12 +343,10 @@ impl Run {
         if waits || (job.is_none() && self.struck == 0) {
             return;
         }
-        let Some(router) = self.client.as_ref().map(Client::pid) else {
-            return;
-        };
         drop(books);
         let followers = self.field.followers();
-        match self.field.strike(planned, router, job.as_deref()) {
+        let routers = self.seats.routers(&self.field.workspace);
+        match self.field.strike(planned, routers, job.as_deref()) {
             Struck::Nothing(why) => {
                 let since = *self.aiming_since.get_or_insert(now);
                 if now.duration_since(since) < AIM {
@@ -367,7 +359,12 @@ impl Run {
                 return;
             }
             Struck::Done => {}
-            Struck::For(time, undo) => self.undo.push((now + time, undo)),
+            Struck::For(time, undo) => {
+                if let Undo::Read(client) = undo {
+                    self.seats.pause(client, true);
+                }
+                self.undo.push((now + time, undo));
+            }
         }
         self.struck(planned, &followers, now);
     }
@@ -401,7 +398,7 @@ impl Run {
 
     fn tell(&self, what: &str) {
         if self.options.tell {
-            let seen = open(&self.books).seen;
+            let seen = open(self.seats.books()).seen;
             eprintln!("{:>5} s {seen:>9} records  {what}", self.began.elapsed().as_secs());
         }
     }
@@ -409,27 +406,22 @@ impl Run {
     fn conclude(mut self) -> Report {
         let ended = Instant::now();
         for (_, undo) in std::mem::take(&mut self.undo) {
-            self.field.undo(&undo);
+            self.end_fault(&undo);
         }
         self.report.seconds = ended.duration_since(self.began).as_secs();
         self.report.memory = self.memory.quarters(self.began, ended);
         self.report.longest_departure = self.departures.longest(ended);
         self.report.departures = self.departures.took.clone();
-        if let Some(client) = &self.client {
-            let pid = i32::try_from(client.pid())
-                .ok()
-                .and_then(rustix::process::Pid::from_raw);
-            let _ = pid.map(|pid| rustix::process::kill_process(pid, Signal::TERM));
-        }
-        self.client = None;
-        let books = Arc::clone(&self.books);
-        let books: &Books = &open(&books);
+        self.seats.leave();
+        let books = open(self.seats.books());
         self.report.troubles = books.troubles.clone();
         let prompts = books.swarms.iter().flat_map(|swarm| swarm.prompts.values());
         for end in prompts.flat_map(|prompt| &prompt.ends) {
             *self.report.ends.entry(end.clone()).or_default() += 1;
         }
-        self.report.verdict = Verdict::of(books, &self.field.workspace);
+        self.report.verdict = Verdict::of(&books, &self.field.workspace);
+        self.report.other = Verdict::of(&open(self.seats.other_books()), &self.field.workspace);
+        drop(books);
         if self.report.given_up.is_some() {
             self.keep_traces();
         }
