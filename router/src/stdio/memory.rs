@@ -392,7 +392,11 @@ impl Memory {
             kept.swarm_id.is_none() || swarm_id.is_none() || *swarm_id == kept.swarm_id
         };
         let ends = self.positions.iter().filter(|(_, at)| of(at));
-        let since: BTreeMap<String, &Position> = ends.map(|(place, (_, at))| (place.stem(), at)).collect();
+        let mut since: BTreeMap<String, Position> = ends.map(|(place, (_, at))| (place.stem(), *at)).collect();
+        if kept.swarm_id.is_none() {
+            // All that there was when the client subscribed has its place; what has none is of a later swarm.
+            since.insert(Since::ALL_OTHERS.to_owned(), Position::START);
+        }
         let mut payload = serde_json::json!({"since": since});
         if let Some(swarm_id) = &kept.swarm_id {
             payload["swarm_id"] = Value::from(swarm_id.as_str());

@@ -145,7 +145,7 @@ fn a_client_that_asks_for_the_past_gets_it() {
     let again = lines(&memory.again());
     assert_eq!(
         again,
-        [json!({"command": "subscribe", "request_id": "s", "since": {"j_00": "3"}})]
+        [json!({"command": "subscribe", "request_id": "s", "since": {"*": "0", "j_00": "3"}})]
     );
     assert_eq!(
         hear(&mut memory, json!({"type": "subscribed", "request_id": "s"})),
