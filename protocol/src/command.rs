@@ -245,9 +245,14 @@ pub struct Subscribe {
 pub enum Since {
     /// The same place for every node; 0 is the very beginning.
     Everywhere(Position),
-    /// By `<job_id>_<node_id>` or, for one swarm, by `<node_id>`; nodes not named start at the
-    /// beginning where one swarm is meant, and from now on where all are.
+    /// By `<job_id>_<node_id>` or, for one swarm, by `<node_id>`; `*` is every node that is not named. Without it these start
+    /// at the beginning where one swarm is meant, and from now on where all are.
     ByNode(std::collections::BTreeMap<String, Position>),
+}
+
+impl Since {
+    /// The name in [`Since::ByNode`] of every node that is not named.
+    pub const ALL_OTHERS: &str = "*";
 }
 
 /// Which providers there are.

@@ -292,7 +292,12 @@ pub enum RouterWord {
         reason: Option<String>,
     },
     /// The subscription stands; what it brings follows.
-    Subscribed {},
+    Subscribed {
+        /// Behind which place it begins in the stream of each node, by `<job_id>_<node_id>`, also of a node that has said
+        /// nothing yet.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        positions: BTreeMap<String, Position>,
+    },
     /// Everything before the subscription has been sent; what follows is new.
     CaughtUp {
         /// Where the stream of each node stands, by `<job_id>_<node_id>`: what a client that comes back says in `since`,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::cli::{Output, run};
+use crate::small_disk::SmallDisk;
 use crate::workspace::wait_until;
 
 /// How many nodes it has: `node0` to `node3`, in the partitions `compute`, `short` (one minute at most) and `closed`
@@ -56,7 +57,7 @@ impl TestCluster {
             return Self::of(Arc::new(Running { dir, own: None }));
         }
         let mut slot = OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = slot.upgrade().unwrap_or_else(|| Running::up(&[]));
+        let running = slot.upgrade().unwrap_or_else(|| Running::up(&[], |_| ()).0);
         *slot = Arc::downgrade(&running);
         drop(slot);
         Self::of(running)
@@ -64,7 +65,13 @@ impl TestCluster {
 
     /// One for this test alone, whose nodes see [`TestCluster::work`] through other mounts than the login node does.
     pub fn with_views() -> Self {
-        Self::of(Running::up(&["--fuse"]))
+        Self::of(Running::up(&["--fuse"], |_| ()).0)
+    }
+
+    /// The same, where what is shared lies on a small disk.
+    pub fn with_views_of_a_small_disk(megabytes: u32) -> (Self, SmallDisk) {
+        let (running, disk) = Running::up(&["--fuse"], |dir| SmallDisk::mount(&dir.join("work"), megabytes));
+        (Self::of(running), disk)
     }
 
     fn of(running: Arc<Running>) -> Self {
@@ -249,10 +256,12 @@ impl TestCluster {
 }
 
 impl Running {
-    fn up(options: &[&str]) -> Arc<Self> {
+    /// Brings one up in a new folder, which can be made ready before.
+    fn up<T>(options: &[&str], before: impl FnOnce(&Path) -> T) -> (Arc<Self>, T) {
         let own = tempfile::Builder::new().prefix("cs-cluster-").tempdir();
         let own = own.unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         let dir = own.path().to_owned();
+        let made = before(&dir);
         let running = Self { dir, own: Some(own) };
         let mut command = Command::new(script("up"));
         command
@@ -260,7 +269,7 @@ impl Running {
             .args(["--for", &std::process::id().to_string()])
             .arg(&running.dir);
         run(command, b"").success();
-        Arc::new(running)
+        (Arc::new(running), made)
     }
 
     /// Fails in no way: it runs also while a test fails.

@@ -42,6 +42,20 @@ impl SmallDisk {
         while matches!(file.write(&zeros), Ok(1..)) {}
     }
 
+    /// How much of it is used, in kilobytes.
+    pub fn used_kilobytes(&self) -> u32 {
+        let about = rustix::fs::statvfs(&self.at).unwrap_or_else(|error| panic!("{}: {error}", self.at.display()));
+        u32::try_from((about.f_blocks - about.f_bfree) * about.f_frsize / 1024).unwrap_or(u32::MAX)
+    }
+
+    /// Makes it larger, or as small as what is in it allows.
+    pub fn resize(&self, kilobytes: u32) {
+        let option = format!("remount,size={kilobytes}k");
+        if let Err(complaint) = mount(&["-o", &option], &self.at) {
+            panic!("{} cannot be resized: {complaint}", self.at.display());
+        }
+    }
+
     /// Gives the space back.
     pub fn free(&self) {
         std::fs::remove_file(self.filler()).unwrap_or_else(|error| panic!("{}: {error}", self.filler().display()));

@@ -117,6 +117,37 @@ fn p4_a_client_that_kept_nothing_gets_everything_also_from_the_archive() {
     }
 }
 
+/// Its relay has heard nothing of the second swarm when the router dies, since it was behind.
+#[test]
+fn p4_a_relayed_client_of_all_swarms_gets_one_from_its_beginning_that_was_launched_while_it_was_behind() {
+    let workspace = Workspace::echo();
+    let mut first = RouterProcess::daemon(&workspace);
+    first.ping();
+    let (mut client, mut next) = (RouterProcess::daemon(&workspace), RouterProcess::daemon(&workspace));
+    client.follow_all();
+    next.ping();
+    let long = first.launch_ready(1);
+    client.signal(Signal::STOP);
+    // More than a socket holds.
+    first.turn(&long, 0, "[[long bytes=4000000]]");
+    let swarm = first.launch_ready(1);
+    first.turn(&swarm, 0, "unheard of");
+    first.kill();
+    let second = next.turn(&swarm, 0, "[[echo deltas=5]]");
+    client.signal(Signal::CONT);
+    let injection = second["injection_id"].as_str().unwrap();
+    client.event_of(injection, "usage");
+    next.terminate(&swarm);
+    next.terminate(&long);
+    for ended in [&swarm, &long] {
+        client.wait_for("the end of both", |event| {
+            event["type"] == "worker_exit" && event["job_id"] == ended.job_id.as_str()
+        });
+        assert_in_order(&client.lines(), &ended.job_id, 0);
+        assert_every_record_once(&client.lines(), &workspace.records(&ended.job_id, 0), &ended.job_id, 0);
+    }
+}
+
 #[test]
 fn p1_p2_a_prompt_acknowledged_before_the_kill_is_delivered_once() {
     let workspace = Workspace::echo();

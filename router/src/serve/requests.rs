@@ -88,7 +88,11 @@ impl Server {
         if let Command::Subscribe(wanted) = &request.command {
             match super::subscription::nodes_of(&self.core, wanted) {
                 Ok(nodes) => {
-                    let mut event = RouterEvent::new(RouterWord::Subscribed {}, self.now().wall);
+                    let begins = nodes
+                        .iter()
+                        .map(|(node, since)| (node.place.stem(), since.unwrap_or(node.end)));
+                    let positions = begins.collect();
+                    let mut event = RouterEvent::new(RouterWord::Subscribed { positions }, self.now().wall);
                     event.request_id.clone_from(&request.request_id);
                     event.swarm_id.clone_from(&wanted.swarm_id);
                     self.outputs.event(id, request.spelling, &event);

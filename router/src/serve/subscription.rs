@@ -57,7 +57,8 @@ fn position_in(since: &Since, place: &Place, one_swarm: bool) -> Option<Position
                 };
                 same.then_some(*position)
             };
-            let unnamed = one_swarm.then_some(Position::START);
+            let others = positions.get(Since::ALL_OTHERS).copied();
+            let unnamed = others.or(one_swarm.then_some(Position::START));
             positions.iter().find_map(named).or(unnamed)
         }
     }
@@ -68,7 +69,7 @@ fn check_names<'a>(
     swarm: Option<&SwarmId>,
     names: impl Iterator<Item = &'a String>,
 ) -> Result<(), Rejection> {
-    for name in names {
+    for name in names.filter(|name| *name != Since::ALL_OTHERS) {
         let known = match (Place::from_stem(name), swarm.and_then(|id| core.swarm(id))) {
             (Ok(place), _) => core.node(&place).is_some(),
             (Err(_), Some(swarm)) => name

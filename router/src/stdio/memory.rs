@@ -259,6 +259,7 @@ impl Memory {
             }
             (None, Some((swarm_id, since))) if kind == "subscribed" => {
                 self.reset_places(swarm_id.as_ref(), since.as_ref());
+                self.begin_places(swarm_id.as_ref(), since.is_some(), fields);
                 self.subscriptions.push(Subscription {
                     name: sent.name,
                     swarm_id,
@@ -286,6 +287,21 @@ impl Memory {
                             .unwrap_or_default()
                     }
                 };
+            }
+        }
+    }
+
+    /// Nodes of which nothing has come yet have their places, too: a subscription that is made again without one of them
+    /// would bring all of that one again.
+    fn begin_places(&mut self, swarm: Option<&SwarmId>, anew: bool, fields: &Fields) {
+        for (stem, position) in &fields.positions {
+            let Ok(place) = Place::from_stem(stem) else { continue };
+            let (of, at) = self.positions.entry(place).or_insert((None, *position));
+            if swarm.is_some() {
+                *of = swarm.cloned();
+            }
+            if anew {
+                *at = *position;
             }
         }
     }
@@ -376,7 +392,11 @@ impl Memory {
             kept.swarm_id.is_none() || swarm_id.is_none() || *swarm_id == kept.swarm_id
         };
         let ends = self.positions.iter().filter(|(_, at)| of(at));
-        let since: BTreeMap<String, &Position> = ends.map(|(place, (_, at))| (place.stem(), at)).collect();
+        let mut since: BTreeMap<String, Position> = ends.map(|(place, (_, at))| (place.stem(), *at)).collect();
+        if kept.swarm_id.is_none() {
+            // All that there was when the client subscribed has its place; what has none is of a later swarm.
+            since.insert(Since::ALL_OTHERS.to_owned(), Position::START);
+        }
         let mut payload = serde_json::json!({"since": since});
         if let Some(swarm_id) = &kept.swarm_id {
             payload["swarm_id"] = Value::from(swarm_id.as_str());

@@ -145,7 +145,7 @@ fn a_client_that_asks_for_the_past_gets_it() {
     let again = lines(&memory.again());
     assert_eq!(
         again,
-        [json!({"command": "subscribe", "request_id": "s", "since": {"j_00": "3"}})]
+        [json!({"command": "subscribe", "request_id": "s", "since": {"*": "0", "j_00": "3"}})]
     );
     assert_eq!(
         hear(&mut memory, json!({"type": "subscribed", "request_id": "s"})),
@@ -248,4 +248,30 @@ fn what_comes_again_of_a_launchs_first_prompts_is_held_against_what_the_client_h
         assert_eq!(hear(&mut memory, event(kind, "L", id, seq, sub)), None, "{kind} {id}");
     }
     assert!(hear(&mut memory, event("turn_complete", "L", "i", 5, 0)).is_some());
+}
+
+#[test]
+fn p4_p10_a_node_that_has_said_nothing_yet_is_not_told_again_by_the_next_router() {
+    let mut memory = memory();
+    let since = json!({"0": "17.2", "1": "20"});
+    send(
+        &mut memory,
+        json!({"command": "subscribe", "request_id": "c", "swarm_id": "s", "since": since}),
+    );
+    let begins = json!({"j_00": "17.2", "j_01": "20", "j_02": "0"});
+    let subscribed = json!({"type": "subscribed", "request_id": "c", "swarm_id": "s", "positions": begins});
+    hear(&mut memory, subscribed).unwrap();
+    hear(&mut memory, event("notice", "", "", 18, 0)).unwrap();
+    // The router dies before anything of the others has come.
+    let again = lines(&memory.again());
+    assert_eq!(again.len(), 1, "{again:?}");
+    assert_eq!(again[0]["since"], json!({"j_00": "18", "j_01": "20", "j_02": "0"}));
+    // A further subscription from now on takes nothing back.
+    send(
+        &mut memory,
+        json!({"command": "subscribe", "request_id": "d", "swarm_id": "s"}),
+    );
+    let later = json!({"type": "subscribed", "request_id": "d", "swarm_id": "s", "positions": {"j_00": 30, "j_01": 30, "j_02": 30}});
+    hear(&mut memory, later).unwrap();
+    assert_eq!(lines(&memory.again())[0]["since"]["j_00"], "18");
 }

@@ -1,0 +1,130 @@
+//! The client: a program that has a router as its child, keeps books of what it says, and comes back where its copy ended
+//! when that router dies.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::books::Books;
+use crate::workspace::Workspace;
+
+/// What the client's threads share.
+pub type SharedBooks = Arc<Mutex<Books>>;
+
+/// Looks into the books.
+pub fn open(books: &SharedBooks) -> MutexGuard<'_, Books> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A router with the client's end of its pipes.
+pub struct Client {
+    child: Child,
+    stdin: ChildStdin,
+    reader: JoinHandle<()>,
+    paused: Arc<AtomicBool>,
+}
+
+impl Client {
+    /// Starts a router, and follows the swarm at work from where the books end; prompts that are not acknowledged are
+    /// sent again.
+    pub fn start(workspace: &Workspace, books: &SharedBooks) -> Self {
+        let mut command = workspace.command(&["router", "--daemon"]);
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(workspace.path().join("routers.log"))
+            .unwrap_or_else(|error| panic!("routers.log: {error}"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("no router ({command:?}): {error}"));
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            panic!("a router without pipes");
+        };
+        let (theirs, paused) = (Arc::clone(books), Arc::new(AtomicBool::new(false)));
+        let pause = Arc::clone(&paused);
+        let stdout = BufReader::with_capacity(1 << 16, stdout);
+        let reader = std::thread::spawn(move || read(stdout, &theirs, &pause));
+        let mut client = Self {
+            child,
+            stdin,
+            reader,
+            paused,
+        };
+        client.go_on(books);
+        client
+    }
+
+    fn go_on(&mut self, books: &SharedBooks) {
+        let mut commands = Vec::new();
+        for swarm in &mut open(books).swarms {
+            if swarm.ended.is_none() && !swarm.swarm_id.is_empty() {
+                commands.push(swarm.subscription());
+                // How the swarm is may have changed meanwhile, and is not said again.
+                commands.push(json!({"command": "swarm_status", "swarm_id": swarm.swarm_id}));
+            }
+            let unanswered = swarm.prompts.values().filter(|prompt| prompt.injection.is_none());
+            commands.extend(unanswered.map(|prompt| prompt.command.clone()));
+        }
+        for command in commands {
+            self.send(&command);
+        }
+    }
+
+    /// Sends a command; a router that is gone does not get it, which its reader will tell.
+    pub fn send(&mut self, command: &Value) {
+        let _ = self.stdin.write_all(format!("{command}\n").as_bytes());
+    }
+
+    /// The router.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended and all that it said is in the books.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some()) && self.reader.is_finished()
+    }
+
+    /// Reads nothing, or reads on.
+    pub fn pause(&self, pause: bool) {
+        self.paused.store(pause, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(mut stdout: impl BufRead, books: &SharedBooks, paused: &AtomicBool) {
+    let mut line = Vec::new();
+    loop {
+        while paused.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        line.clear();
+        if !matches!(stdout.read_until(b'\n', &mut line), Ok(1..)) {
+            return;
+        }
+        // The beginning of a line that was cut is no event.
+        if !line.ends_with(b"\n") {
+            return;
+        }
+        match serde_json::from_slice::<Value>(&line) {
+            Ok(event) => open(books).take(&event),
+            Err(error) => {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                open(books).complain(format!("no event: {error}: {text}"));
+            }
+        }
+    }
+}

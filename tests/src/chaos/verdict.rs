@@ -1,0 +1,245 @@
+//! The client's books beside the files: what the workers have recorded, and what the agents were asked to say.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use serde_json::Value;
+
+use super::books::{Books, NOT_STARTED, NodeBook, SwarmBook, fingerprint};
+use crate::workspace::Workspace;
+
+/// Differences beyond these are counted and not told one by one.
+const TOLD: usize = 20;
+
+/// Sums over all nodes of all swarms.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Records in the files.
+    pub records: u64,
+    /// Of these, the client has.
+    pub seen: u64,
+    /// Records that the client does not have.
+    pub lost: u64,
+    /// Records that came twice, or stand twice in a file.
+    pub doubled: u64,
+    /// Records that came after a later one, or behind a gap; numbers of a file that do not go up by one.
+    pub out_of_order: u64,
+    /// Records that the client has and no file, or that differ.
+    pub invented: u64,
+    /// Lines of files that are no records: what a writer that died has left of its last one.
+    pub torn: u64,
+    /// Words that agents have said.
+    pub words: u64,
+    /// Words of a completed answer that are not there, or gaps before a later word.
+    pub words_lost: u64,
+    /// Words that stand there twice, or after a later one.
+    pub words_doubled: u64,
+    /// Prompts that were given.
+    pub prompts: u64,
+    /// Prompts that were acknowledged.
+    pub acknowledged: u64,
+    /// Prompts that were started.
+    pub started: u64,
+    /// Prompts that were started more than once.
+    pub started_twice: u64,
+    /// Prompts that stand more than once in an inbox.
+    pub delivered_twice: u64,
+    /// Prompts that have ended.
+    pub ended: u64,
+    /// Of these, by a completed turn.
+    pub completed: u64,
+    /// Prompts that have ended more than once.
+    pub ended_twice: u64,
+    /// Prompts without an end.
+    pub never_ended: u64,
+    /// Failed as never started, and started or delivered all the same.
+    pub started_after_failure: u64,
+    /// The differences, the first of them.
+    pub told: Vec<String>,
+}
+
+/// What the records of one prompt say.
+#[derive(Default)]
+struct Said {
+    started: u64,
+    /// The last word.
+    word: u64,
+    completed: bool,
+}
+
+impl Verdict {
+    /// Compares everything. The swarms must have ended.
+    pub fn of(books: &Books, workspace: &Workspace) -> Self {
+        let mut verdict = Self {
+            doubled: books.doubled,
+            out_of_order: books.out_of_order,
+            told: books.complaints.clone(),
+            ..Self::default()
+        };
+        for swarm in &books.swarms {
+            let mut said = HashMap::new();
+            for (node, book) in swarm.nodes.iter().enumerate() {
+                verdict.node(workspace, swarm, node as u32, book, &mut said);
+            }
+            verdict.prompts(swarm, &said);
+        }
+        verdict
+    }
+
+    /// What must be nothing, by its name.
+    pub fn broken(&self) -> Vec<(&'static str, u64)> {
+        let counts = [
+            ("records lost", self.lost),
+            ("records doubled", self.doubled),
+            ("records out of order", self.out_of_order),
+            ("records invented or changed", self.invented),
+            ("words lost", self.words_lost),
+            ("words doubled", self.words_doubled),
+            ("prompts started twice", self.started_twice),
+            ("prompts delivered twice", self.delivered_twice),
+            ("prompts ended twice", self.ended_twice),
+            ("prompts never ended", self.never_ended),
+            ("prompts started although failed", self.started_after_failure),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn tell(&mut self, difference: String) {
+        if self.told.len() < TOLD {
+            self.told.push(difference);
+        }
+    }
+
+    fn node(
+        &mut self,
+        workspace: &Workspace,
+        swarm: &SwarmBook,
+        node: u32,
+        book: &NodeBook,
+        said: &mut HashMap<String, Said>,
+    ) {
+        let mut heard = book.records.iter().peekable();
+        let mut last = 0;
+        for line in lines(workspace, &["outbox", "archive"], &swarm.job_id, node) {
+            let Ok(record) = serde_json::from_slice::<Value>(&line) else {
+                self.torn += 1;
+                continue;
+            };
+            let seq = record["seq"].as_u64().unwrap_or(0);
+            self.records += 1;
+            if seq != last + 1 {
+                let count = if seq <= last {
+                    &mut self.doubled
+                } else {
+                    &mut self.out_of_order
+                };
+                *count += 1;
+                self.tell(format!("node {node}: the file has {seq} after {last}"));
+            }
+            last = seq;
+            while let Some((_, _)) = heard.next_if(|(number, _)| *number < seq) {
+                self.invented += 1;
+                self.tell(format!("node {node}: a record before {seq} is in no file"));
+            }
+            match heard.next_if(|(number, _)| *number == seq) {
+                None => {
+                    self.lost += 1;
+                    self.tell(format!("node {node}: {seq} is lost: {record}"));
+                }
+                Some((_, mark)) => {
+                    self.seen += 1;
+                    if *mark != fingerprint(&record) {
+                        self.invented += 1;
+                        self.tell(format!("node {node}: {seq} came changed: {record}"));
+                    }
+                }
+            }
+            self.words(node, &record, said);
+        }
+        self.invented += heard.count() as u64;
+        let mut delivered: Vec<_> = lines(workspace, &["inbox"], &swarm.job_id, node)
+            .filter_map(|line| serde_json::from_slice::<Value>(&line).ok())
+            .filter_map(|record| record["injection_id"].as_str().map(str::to_owned))
+            .collect();
+        let all = delivered.len();
+        delivered.sort_unstable();
+        delivered.dedup();
+        self.delivered_twice += (all - delivered.len()) as u64;
+    }
+
+    fn words(&mut self, node: u32, record: &Value, said: &mut HashMap<String, Said>) {
+        let Some(injection) = record["injection_id"].as_str() else {
+            return;
+        };
+        let said = said.entry(injection.to_owned()).or_default();
+        match record["type"].as_str().unwrap_or_default() {
+            "turn_started" => said.started += 1,
+            "turn_complete" => said.completed |= record["status"] == "completed",
+            "assistant_delta" | "reasoning_delta" => {
+                let content = record["content"].as_str().unwrap_or_default();
+                for word in content.split_whitespace() {
+                    let number = word.parse().unwrap_or(0);
+                    self.words += 1;
+                    if number <= said.word {
+                        self.words_doubled += 1;
+                    } else {
+                        self.words_lost += number - said.word - 1;
+                    }
+                    if number != said.word + 1 && self.told.len() < TOLD {
+                        self.told
+                            .push(format!("node {node}: word {number} after {}: {record}", said.word));
+                    }
+                    said.word = number.max(said.word);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn prompts(&mut self, swarm: &SwarmBook, said: &HashMap<String, Said>) {
+        for (request, prompt) in &swarm.prompts {
+            self.prompts += 1;
+            let nothing = Said::default();
+            let said = match &prompt.injection {
+                Some(injection) => {
+                    self.acknowledged += 1;
+                    said.get(injection).unwrap_or(&nothing)
+                }
+                None => &nothing,
+            };
+            self.started += u64::from(said.started > 0);
+            self.started_twice += u64::from(said.started > 1);
+            self.ended += u64::from(!prompt.ends.is_empty());
+            self.completed += u64::from(said.completed);
+            self.ended_twice += u64::from(prompt.ends.len() > 1);
+            self.never_ended += u64::from(prompt.ends.is_empty());
+            if said.completed && said.word != prompt.words {
+                self.words_lost += prompt.words.saturating_sub(said.word);
+                self.tell(format!(
+                    "{request}: completed after {} of {} words",
+                    said.word, prompt.words
+                ));
+            }
+            let failed = prompt.ends.iter().any(|end| end.starts_with(NOT_STARTED));
+            if failed && said.started > 0 {
+                self.started_after_failure += 1;
+                self.tell(format!("{request}: started, and failed as {:?}", prompt.ends));
+            }
+            if prompt.ends.len() != 1 || said.started > 1 {
+                self.tell(format!("{request} to node {}: ends {:?}", prompt.node, prompt.ends));
+            }
+        }
+    }
+}
+
+/// The whole lines of a node's file, from the first of these folders that has it.
+fn lines(workspace: &Workspace, folders: &[&str], job: &str, node: u32) -> impl Iterator<Item = Vec<u8>> {
+    let name = format!("{job}_{node:02}.jsonl");
+    let file = folders
+        .iter()
+        .find_map(|folder| File::open(workspace.mailbox(folder).join(&name)).ok());
+    let reader = file.map(|file| BufReader::with_capacity(1 << 16, file));
+    let split = reader.into_iter().flat_map(|reader| reader.split(b'\n'));
+    split.map_while(Result::ok).filter(|line| !line.is_empty())
+}
