@@ -57,7 +57,7 @@ impl TestCluster {
             return Self::of(Arc::new(Running { dir, own: None }));
         }
         let mut slot = OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = slot.upgrade().unwrap_or_else(|| Running::up(&[], |_| ()).0);
+        let running = slot.upgrade().unwrap_or_else(|| Running::up(&[], None, |_| ()).0);
         *slot = Arc::downgrade(&running);
         drop(slot);
         Self::of(running)
@@ -65,13 +65,20 @@ impl TestCluster {
 
     /// One for this test alone, whose nodes see [`TestCluster::work`] through other mounts than the login node does.
     pub fn with_views() -> Self {
-        Self::of(Running::up(&["--fuse"], |_| ()).0)
+        Self::of(Running::up(&["--fuse"], None, |_| ()).0)
     }
 
     /// The same, where what is shared lies on a small disk.
     pub fn with_views_of_a_small_disk(megabytes: u32) -> (Self, SmallDisk) {
-        let (running, disk) = Running::up(&["--fuse"], |dir| SmallDisk::mount(&dir.join("work"), megabytes));
+        let on_a_small_disk = |dir: &Path| SmallDisk::mount(&dir.join("work"), megabytes);
+        let (running, disk) = Running::up(&["--fuse"], None, on_a_small_disk);
         (Self::of(running), disk)
+    }
+
+    /// The same with the vices of NFS: see [`HostFs`](crate::hostfs::HostFs). The options are codeswarm-hostfs's own.
+    pub fn hostile(hostfs: &Path, options: &[&str]) -> Self {
+        let option = format!("--hostfs={}", options.join(" "));
+        Self::of(Running::up(&[&option], Some(hostfs), |_| ()).0)
     }
 
     fn of(running: Arc<Running>) -> Self {
@@ -257,13 +264,16 @@ impl TestCluster {
 
 impl Running {
     /// Brings one up in a new folder, which can be made ready before.
-    fn up<T>(options: &[&str], before: impl FnOnce(&Path) -> T) -> (Arc<Self>, T) {
+    fn up<T>(options: &[&str], hostfs: Option<&Path>, before: impl FnOnce(&Path) -> T) -> (Arc<Self>, T) {
         let own = tempfile::Builder::new().prefix("cs-cluster-").tempdir();
         let own = own.unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         let dir = own.path().to_owned();
         let made = before(&dir);
         let running = Self { dir, own: Some(own) };
         let mut command = Command::new(script("up"));
+        if let Some(hostfs) = hostfs {
+            command.env("CODESWARM_HOSTFS", hostfs);
+        }
         command
             .args(options)
             .args(["--for", &std::process::id().to_string()])

@@ -13,7 +13,7 @@ use crate::core::gate::Gate;
 use crate::core::outbound::Outbound;
 use crate::core::{Core, Effect, Identity, Input, Settings};
 use crate::error::WorkerError;
-use crate::inbox::{self, inputs_of};
+use crate::inbox::inputs_of;
 use crate::outbox;
 
 /// What the worker wants of whoever plays its agent.
@@ -57,7 +57,7 @@ impl ByHand {
         now: Now,
     ) -> Result<(Self, Vec<Asked>), WorkerError> {
         let (file, recovered) = outbox::take(mailbox, place)?;
-        let inbox_length = inbox::length(mailbox, place)?;
+        let inbox_length = mailbox.inbox_length(place)?;
         let epoch = Epoch(recovered.last_epoch.0 + 1);
         let mut worker = Self {
             core: Core::new(settings),

@@ -14,7 +14,7 @@ use crate::error::{WorkerError, exit};
 use crate::keep::Keeper;
 use crate::node::{self, Home};
 use crate::run::{self, Prepared, Purpose};
-use crate::{inbox, launch_file, outbox, task_end};
+use crate::{launch_file, outbox, task_end};
 
 /// Threads that may wait for the disk at once, the agent's included.
 const DISK_THREADS: usize = 8;
@@ -201,7 +201,7 @@ fn prepare(mailbox: Mailbox, assignment: &Assignment) -> Result<Prepared, Worker
     if FilesystemKind::of(home.path()).is_ok_and(FilesystemKind::is_network) {
         tracing::warn!(home = %home.path().display(), "the agent's home is on a shared filesystem; set TMPDIR to a disk of this node");
     }
-    let inbox_length = inbox::length(&mailbox, &place)?;
+    let inbox_length = mailbox.inbox_length(&place)?;
     let keep = mailbox.session_dir(&place);
     Ok(Prepared {
         mailbox,

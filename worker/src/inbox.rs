@@ -21,19 +21,6 @@ const WAITING: usize = 4;
 /// How much of a bad line's description is kept, in characters.
 const REASON: usize = 300;
 
-/// How long the inbox is now, in bytes, as fresh as the system can tell; 0 if there is none.
-pub fn length(mailbox: &Mailbox, place: &Place) -> Result<u64, WorkerError> {
-    let path = mailbox.inbox(place);
-    let fresh = mailbox.filesystem().is_network();
-    let size = mailbox.storage().size(&path, fresh);
-    let size = size.map_err(|source| WorkerError::Folder {
-        doing: "look at",
-        path,
-        source,
-    })?;
-    Ok(size.unwrap_or(0))
-}
-
 /// The task that reads one inbox. It ends with this.
 #[derive(Debug)]
 pub struct InboxReader {

@@ -10,7 +10,7 @@ use crate::core::{GivenUp, Settings};
 use crate::error::WorkerError;
 use crate::node::Home;
 use crate::run::{self, Prepared, Purpose};
-use crate::{inbox, launch_file, outbox};
+use crate::{launch_file, outbox};
 
 /// Lives it to its end: what is open has ended, and the outbox is in the archive. Needs a Tokio runtime.
 pub async fn live(mailbox: &Mailbox, assignment: &Assignment, given_up: GivenUp) -> Result<(), WorkerError> {
@@ -36,7 +36,7 @@ fn prepare(mailbox: Mailbox, assignment: &Assignment, given_up: GivenUp) -> Resu
     let settings = launch.as_ref().map_or_else(|_| Settings::unknown(), Settings::of);
     mailbox.make_folder(&mailbox.job_dir(&place.job_id))?;
     Ok(Prepared {
-        inbox_length: inbox::length(&mailbox, &place)?,
+        inbox_length: mailbox.inbox_length(&place)?,
         mailbox,
         place,
         settings,
