@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use codeswarm_mailbox::storage::ReadFile;
-use codeswarm_mailbox::{Located, Mailbox, MailboxError, Tail, TailStep, seek};
+use codeswarm_mailbox::{Located, Mailbox, MailboxError, Tail, TailError, TailStep, seek};
 use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket, Upward};
 use codeswarm_protocol::ids::{JobId, NodeId, Place, Seq, SwarmId};
 use serde_json::value::RawValue;
@@ -185,9 +185,9 @@ pub fn carry_out(mailbox: &Mailbox, request: Request) -> Upward {
             max_bytes,
         } => {
             let part = read(mailbox, &place, from, until, max_bytes.clamp(1, MAX_PART) as usize);
-            let (part, error) = match part {
-                Ok(part) => (part, None),
-                Err((at, error)) => (Part::nothing_at(at, false), Some(error)),
+            let (part, error, may_pass) = match part {
+                Ok(part) => (part, None, false),
+                Err((at, unread)) => (Part::nothing_at(at, false), Some(unread.error), unread.may_pass),
             };
             Upward::Part {
                 ticket,
@@ -195,6 +195,7 @@ pub fn carry_out(mailbox: &Mailbox, request: Request) -> Upward {
                 next: part.next,
                 done: part.done,
                 error,
+                may_pass,
                 data: part.data,
             }
         }
@@ -215,6 +216,38 @@ fn heartbeats(mailbox: &Mailbox, job_id: &JobId, node_count: u32) -> Bytes {
         }
     }
     lines.into()
+}
+
+/// Why nothing was read.
+struct Unread {
+    error: String,
+    may_pass: bool,
+}
+
+impl Unread {
+    fn of(error: &TailError) -> Self {
+        Self {
+            error: error.to_string(),
+            may_pass: matches!(error, TailError::Later { .. }),
+        }
+    }
+
+    /// On a shared filesystem it may be there: that a name was not is remembered for a while.
+    fn missing(mailbox: &Mailbox, place: &Place) -> Self {
+        Self {
+            error: format!("there is no outbox of {place}, neither in the outbox nor in the archive"),
+            may_pass: mailbox.filesystem().is_network(),
+        }
+    }
+}
+
+impl From<MailboxError> for Unread {
+    fn from(error: MailboxError) -> Self {
+        Self {
+            may_pass: error.may_pass(),
+            error: error.to_string(),
+        }
+    }
 }
 
 /// Whole lines of an outbox.
@@ -238,7 +271,7 @@ impl Part {
 
 /// Reads whole lines before `until`. What is no record is left out; the data then ends before it, so that every byte's
 /// place is known.
-fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes: usize) -> Result<Part, (u64, String)> {
+fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes: usize) -> Result<Part, (u64, Unread)> {
     let start = match from {
         ReadFrom::Offset(offset) => offset,
         ReadFrom::AfterSeq(seq) => offset_after(mailbox, place, seq, until).map_err(|error| (0, error))?,
@@ -256,15 +289,12 @@ fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes:
         let at = tail.offset();
         match tail
             .step(wanted, Instant::now())
-            .map_err(|error| (at, error.to_string()))?
+            .map_err(|error| (at, Unread::of(&error)))?
         {
             TailStep::Lines { offset, data } => return Ok(lines_before(until, offset, data)),
             TailStep::Skipped { .. } | TailStep::Reopened => {}
             TailStep::Missing => {
-                return Err((
-                    at,
-                    format!("there is no outbox of {place}, neither in the outbox nor in the archive"),
-                ));
+                return Err((at, Unread::missing(mailbox, place)));
             }
             TailStep::Nothing if tail.in_doubt() && !doubted => {
                 doubted = true;
@@ -273,10 +303,8 @@ fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes:
                 }
             }
             TailStep::Nothing if tail.in_doubt() && until == u64::MAX => {
-                return Err((
-                    at,
-                    format!("bytes of the outbox of {place} have not come yet, from byte {at} on"),
-                ));
+                let error = format!("bytes of the outbox of {place} have not come yet, from byte {at} on");
+                return Err((at, Unread { error, may_pass: true }));
             }
             TailStep::Nothing | TailStep::Ended { .. } | TailStep::Shrunk { .. } => break,
         }
@@ -305,26 +333,25 @@ fn lines_before(until: u64, offset: u64, mut data: Bytes) -> Part {
 }
 
 /// Where the first record after `seq` starts.
-fn offset_after(mailbox: &Mailbox, place: &Place, seq: Seq, until: u64) -> Result<u64, String> {
+fn offset_after(mailbox: &Mailbox, place: &Place, seq: Seq, until: u64) -> Result<u64, Unread> {
     let Some((file, path)) = open(mailbox, place)? else {
-        return Err(format!(
-            "there is no outbox of {place}, neither in the outbox nor in the archive"
-        ));
+        return Err(Unread::missing(mailbox, place));
     };
-    let trouble = |error: std::io::Error| {
-        format!(
+    let trouble = |error: std::io::Error| Unread {
+        error: format!(
             "the record after {seq} could not be looked for in {}: {error}",
             path.display()
-        )
+        ),
+        may_pass: true,
     };
     let size = file.size().map_err(trouble)?;
     seek::find_after_seq(&*file, size.min(until), seq).map_err(trouble)
 }
 
 /// The outbox wherever it is; twice, since it may be renamed between looking and opening.
-fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(Box<dyn ReadFile>, PathBuf)>, String> {
+fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(Box<dyn ReadFile>, PathBuf)>, Unread> {
     for _ in 0..2 {
-        let path = match mailbox.locate(place).map_err(|error| error.to_string())? {
+        let path = match mailbox.locate(place)? {
             Located::Outbox => mailbox.outbox(place),
             Located::Archive => mailbox.archive(place),
             Located::Nowhere => return Ok(None),
@@ -332,7 +359,7 @@ fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(Box<dyn ReadFile>, P
         match mailbox.storage().open_to_read(&path) {
             Ok(file) => return Ok(Some((file, path))),
             Err(MailboxError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(None)

@@ -201,6 +201,10 @@ pub enum Upward {
         /// The file could not be read: what, where, what to do.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// Whether that may be different in a moment or in a minute: on a shared filesystem handles go stale, and names and
+        /// bytes come late.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        may_pass: bool,
         /// Whole lines.
         #[serde(skip)]
         data: Bytes,

@@ -64,6 +64,7 @@ fn upward() -> impl Strategy<Value = Upward> {
                 next: offset,
                 done: true,
                 error,
+                may_pass: false,
                 data,
             }
         }),

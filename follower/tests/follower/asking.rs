@@ -232,6 +232,7 @@ async fn read(ear: &mut Ear, from: ReadFrom, until: u64, max_bytes: u32) -> (u64
             done,
             error,
             data,
+            ..
         } = answer
         else {
             unreachable!()

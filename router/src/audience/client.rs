@@ -207,11 +207,12 @@ impl Client {
     }
 
     /// The next part of an outbox to read for this client, if it lacks one and none is under way.
-    pub fn next_read(&self) -> Option<Read> {
+    pub fn next_read(&self, waits: impl Fn(&Place) -> bool) -> Option<Read> {
         if self.reading {
             return None;
         }
-        self.behind.iter().next().map(|(place, behind)| Read {
+        let mut behind = self.behind.iter().filter(|(place, _)| !waits(place));
+        behind.next().map(|(place, behind)| Read {
             place: place.clone(),
             from: behind.from(),
         })

@@ -381,7 +381,7 @@ impl World {
         for client in 0..self.readers.len() {
             let id = self.readers[client].id;
             while self.readers[client].has_room {
-                let Some(read) = self.audience.client(id).unwrap().next_read() else {
+                let Some(read) = self.audience.client(id).unwrap().next_read(|_| false) else {
                     break;
                 };
                 let at = self.audience.client(id).unwrap().behind[&read.place].at;

@@ -1,6 +1,7 @@
 //! Reading back what a client lacks: parts of outboxes from the follower, with the router's own words between them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -29,16 +30,70 @@ pub(super) struct UnderWay {
     until: u64,
 }
 
+/// Why a part could not be read.
+pub(super) struct Unread {
+    pub error: String,
+    pub may_pass: bool,
+}
+
+/// How long a read that fails is tried again: longer than a shared filesystem remembers a name or a page.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+/// How soon.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Reads that have failed for now: since when, and when each is tried again.
+#[derive(Debug, Default)]
+pub(super) struct FailedReads(BTreeMap<(ClientId, Place), (Duration, Duration)>);
+
+impl FailedReads {
+    /// Whether this read waits for its next try.
+    fn waits(&self, client: ClientId, place: &Place, now: Duration) -> bool {
+        let read = self.0.get(&(client, place.clone()));
+        read.is_some_and(|(_, next)| *next > now)
+    }
+
+    /// It failed again. Whether it is to be tried once more.
+    fn failed(&mut self, client: ClientId, place: &Place, now: Duration) -> bool {
+        let read = self.0.entry((client, place.clone())).or_insert((now, now));
+        read.1 = now + AGAIN;
+        now < read.0 + PATIENCE
+    }
+
+    /// It is over, one way or the other.
+    fn over(&mut self, client: ClientId, place: &Place) {
+        self.0.remove(&(client, place.clone()));
+    }
+
+    pub(super) fn client_left(&mut self, client: ClientId) {
+        self.0.retain(|(other, _), _| *other != client);
+    }
+
+    /// When the next one is due that is not due yet.
+    pub(super) fn next(&self, now: Duration) -> Option<Duration> {
+        self.0.values().map(|(_, next)| *next).filter(|next| *next > now).min()
+    }
+}
+
 impl Server {
     /// Starts the reads that are wanted, for clients that have room, and says what is complete.
     pub(super) fn pump_history(&mut self) {
         if self.follower.is_none() {
             return;
         }
+        let now = self.now().now;
+        let audience = &mut self.audience;
+        self.failed_reads.0.retain(|(id, place), _| {
+            let client = audience.client(*id);
+            client.is_some_and(|client| client.behind.contains_key(place))
+        });
         for id in self.audience.ids() {
             while self.outputs.has_room(id) {
                 let Some(client) = self.audience.client(id) else { break };
-                let Some(read) = client.next_read() else { break };
+                let failed = &self.failed_reads;
+                let Some(read) = client.next_read(|place| failed.waits(id, place, now)) else {
+                    break;
+                };
                 let Some(at) = client.behind.get(&read.place).map(|behind| behind.at) else {
                     break;
                 };
@@ -126,7 +181,7 @@ impl Server {
     }
 
     /// A part has come.
-    pub(super) fn part(&mut self, ticket: Ticket, next: u64, done: bool, error: Option<String>, data: &Bytes) {
+    pub(super) fn part(&mut self, ticket: Ticket, next: u64, done: bool, unread: Option<Unread>, data: &Bytes) {
         let Some(under_way) = self.reads.remove(&ticket) else {
             return;
         };
@@ -136,13 +191,18 @@ impl Server {
             at,
             until,
         } = under_way;
+        let now = self.now().now;
         let Some(client) = self.audience.client(id) else { return };
         client.reading = false;
         // Asked for anew from an earlier place meanwhile: this part is not the next one.
         let Some(behind) = client.behind.get(&place).filter(|behind| behind.at == at).cloned() else {
             return;
         };
-        if let Some(error) = error {
+        if unread.as_ref().is_some_and(|unread| unread.may_pass) && self.failed_reads.failed(id, &place, now) {
+            return;
+        }
+        self.failed_reads.over(id, &place);
+        if let Some(Unread { error, .. }) = unread {
             client.is_live_at(&place);
             if client.cannot_hear(&place, |id| self.core.is_open(id)) {
                 self.outputs.note_failure(id);

@@ -8,6 +8,7 @@ use codeswarm_protocol::line::Added;
 use codeswarm_protocol::record::RecordHead;
 use codeswarm_protocol::{Place, Position};
 
+use super::history::Unread;
 use super::outputs::ending_of_record;
 use super::server::Server;
 use crate::audience::Heard;
@@ -47,9 +48,13 @@ impl Server {
                 next,
                 done,
                 error,
+                may_pass,
                 data,
                 ..
-            } if self.reads.contains_key(&ticket) => self.part(ticket, next, done, error, &data),
+            } if self.reads.contains_key(&ticket) => {
+                let unread = error.map(|error| Unread { error, may_pass });
+                self.part(ticket, next, done, unread, &data);
+            }
             Upward::Part {
                 ticket,
                 next,

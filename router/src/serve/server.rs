@@ -15,7 +15,7 @@ use codeswarm_protocol::frame::{Downward, Ticket, Upward};
 use super::client_io::{self, FromClient};
 use super::clock::Clock;
 use super::door::{ClientEnd, Connection, Door};
-use super::history::UnderWay;
+use super::history::{FailedReads, UnderWay};
 use super::link::{link_event, room_at, said_by};
 use super::names::RandomNames;
 use super::options::{MailboxAt, Options, ServeError, Stop};
@@ -34,6 +34,7 @@ pub struct Server {
     pub(super) state: Box<dyn Store>,
     pub(super) down: VecDeque<Downward>,
     pub(super) reads: HashMap<Ticket, UnderWay>,
+    pub(super) failed_reads: FailedReads,
     pub(super) last_ticket: u64,
     pub(super) names: Box<dyn Names + Send>,
     pub(super) batch: Batch,
@@ -127,6 +128,7 @@ impl Server {
             state,
             down: VecDeque::new(),
             reads: HashMap::new(),
+            failed_reads: FailedReads::default(),
             last_ticket: FIRST_READ_TICKET,
             names,
             batch: Batch::default(),
@@ -273,14 +275,17 @@ impl Server {
     }
 
     fn wake_after(&self) -> Duration {
-        let core = self.core.deadline().map(|when| when.saturating_sub(self.now().now));
+        let now = self.now().now;
+        let due = [self.core.deadline(), self.failed_reads.next(now)]
+            .into_iter()
+            .flatten();
+        let due = due.map(|when| when.saturating_sub(now));
         let idle = self.idle_exit.filter(|_| self.idle_since.is_some());
         let leaving = self
             .leaving
             .values()
             .map(|until| until.saturating_duration_since(Instant::now()));
-        core.into_iter()
-            .chain(idle)
+        due.chain(idle)
             .chain(leaving)
             .min()
             .unwrap_or(Duration::from_secs(3600))
@@ -371,6 +376,7 @@ impl Server {
         self.audience.leave(id);
         self.outputs.leave(id);
         self.told_down.remove(&id);
+        self.failed_reads.client_left(id);
         self.leaving.remove(&id);
     }
 

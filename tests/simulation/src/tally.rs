@@ -1,4 +1,4 @@
-//! How often something happened, over all histories: a simulation that never reaches a rare path tests nothing there.
+//! How often something happened, over all histories.
 
 macro_rules! tally {
     ($($(#[doc = $what:literal])* $name:ident,)*) => {
@@ -14,6 +14,13 @@ macro_rules! tally {
                 $(self.$name += other.$name;)*
             }
 
+            /// What happened too seldom for so many histories: a simulation that never reaches a path tests nothing there.
+            pub fn too_seldom(&self) -> Vec<String> {
+                let enough = self.histories / 200;
+                let rows = self.rows().into_iter().filter(|(_, count)| *count < enough);
+                rows.map(|(what, count)| format!("only {count} {what} in {} histories", self.histories)).collect()
+            }
+
             /// Each count with its name.
             pub fn rows(&self) -> Vec<(String, u64)> {
                 vec![$((concat!($($what),*).trim().trim_end_matches('.').to_owned(), self.$name),)*]
@@ -27,8 +34,8 @@ tally! {
     histories,
     /// steps.
     steps,
-    /// simulated hours.
-    hours,
+    /// simulated seconds.
+    seconds,
     /// kills of the router.
     router_kills,
     /// commits that failed.

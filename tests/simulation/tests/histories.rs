@@ -1,16 +1,17 @@
-//! Twenty thousand histories, and those that once broke a promise. A seed that breaks one is printed; `CODESWARM_SEED=<seed>`
-//! plays it again, `CODESWARM_HISTORIES=<count>` plays more, and `tests/simulate` tells what happens in one.
+//! Two thousand histories, and those that once broke a promise. A seed that breaks one is printed; `CODESWARM_SEED=<seed>`
+//! plays it again, `CODESWARM_HISTORIES=<count>` plays more. `tests/run` plays twenty thousand, with `tests/simulate`, which is
+//! built to be fast.
 
-use codeswarm_simulation::{Tally, play, play_all};
+use codeswarm_simulation::{play, play_all};
 
-const HISTORIES: u64 = 20_000;
+const HISTORIES: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
     Some(std::env::var(name).ok()?.parse().unwrap())
 }
 
 #[test]
-fn p1_p2_p3_p4_p5_p6_p7_p9_p10_p11_hold_in_twenty_thousand_histories_of_everything_together() {
+fn p1_p2_p3_p4_p5_p6_p7_p9_p10_p11_hold_in_two_thousand_histories_of_everything_together() {
     if let Some(seed) = number("CODESWARM_SEED") {
         play(seed, true);
         return;
@@ -18,17 +19,12 @@ fn p1_p2_p3_p4_p5_p6_p7_p9_p10_p11_hold_in_twenty_thousand_histories_of_everythi
     let histories = number("CODESWARM_HISTORIES").unwrap_or(HISTORIES);
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     match play_all(0..histories, threads) {
-        Ok(sum) => everything_happened(&sum),
+        Ok(sum) => assert_eq!(
+            sum.too_seldom(),
+            Vec::<String>::new(),
+            "what never happens is not tested"
+        ),
         Err(seed) => panic!("history {seed} broke a promise; play it again with CODESWARM_SEED={seed}"),
-    }
-}
-
-/// A simulation that never reaches a rare path tests nothing there.
-fn everything_happened(sum: &Tally) {
-    for (what, count) in sum.rows() {
-        println!("{count:>12}  {what}");
-        let enough = sum.histories.div_ceil(200);
-        assert!(count >= enough, "only {count} {what} in {} histories", sum.histories);
     }
 }
 

@@ -284,6 +284,7 @@ fn part(
         next,
         done,
         error,
+        may_pass: false,
         data: Bytes::new(),
     }
 }

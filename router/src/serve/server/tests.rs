@@ -16,6 +16,7 @@ use super::*;
 use crate::core::Settings;
 use crate::serve::{LineReader, ReadLine};
 
+mod failed_reads;
 mod slow_clients;
 
 /// Everything that a server has to do with, in the hands of a test.
@@ -249,6 +250,7 @@ async fn p10_words_said_while_a_part_is_read_come_once_and_in_their_place() {
         next: until,
         done: true,
         error: None,
+        may_pass: false,
         data,
     });
     for down in desk.asked().await {
@@ -266,6 +268,7 @@ async fn p10_words_said_while_a_part_is_read_come_once_and_in_their_place() {
                 next: end + length,
                 done: true,
                 error: None,
+                may_pass: false,
                 data: Bytes::new(),
             });
         }
@@ -436,6 +439,7 @@ async fn a_batch_does_not_wait_for_the_usage_of_a_worker_that_died() {
                         next,
                         done: true,
                         error: None,
+                        may_pass: false,
                         data: Bytes::new(),
                     });
                 }
@@ -476,6 +480,7 @@ async fn a_batch_does_not_wait_for_an_end_that_cannot_be_read() {
                 next: 0,
                 done: false,
                 error: Some("stale handle".to_owned()),
+                may_pass: false,
                 data: Bytes::new(),
             });
         }

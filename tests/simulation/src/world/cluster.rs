@@ -180,9 +180,8 @@ impl World {
     }
 
     /// `kill -9`, perhaps while it writes.
-    pub(super) fn kill_worker(&mut self, place: &Place) {
-        let after = self.rng.below(400);
-        let in_write = self.rng.once_in(2);
+    pub(super) fn kill_worker(&mut self, place: &Place, in_write: bool) {
+        let after = self.rng.below(600);
         let Some(worker) = self.workers.get_mut(place) else {
             return;
         };
@@ -223,8 +222,8 @@ impl World {
         }
         for place in self.workers.keys().cloned().collect::<Vec<_>>() {
             let here = self.workers.get(&place).is_some_and(|worker| worker.machine == machine);
-            if here && self.rng.once_in(2) {
-                self.kill_worker(&place);
+            if here && !self.rng.once_in(4) {
+                self.kill_worker(&place, true);
             }
         }
         for _ in 0..self.rng.below(4) {
@@ -234,7 +233,10 @@ impl World {
 
     /// A machine loses its power; Slurm ends its jobs, or runs them again.
     pub(super) fn lose_machine(&mut self) {
-        let machine = self.rng.below(LOGIN_NODES + COMPUTE_NODES);
+        let some = self.rng.below(LOGIN_NODES + COMPUTE_NODES);
+        let machines: Vec<usize> = self.workers.values().map(|worker| worker.machine).collect();
+        let of_a_worker = self.rng.pick(&machines).copied();
+        let machine = of_a_worker.filter(|_| !self.rng.once_in(3)).unwrap_or(some);
         self.is_amid_writing(machine);
         let lost = self.disk.files().lose_machine(machine);
         self.tally.lost_machines += 1;

@@ -36,6 +36,9 @@ use watcher::Watcher;
 const LOGIN_NODES: usize = 2;
 const COMPUTE_NODES: usize = 4;
 
+/// What every world's clock shows at first, in milliseconds.
+const BEGINNING: u64 = 1_000_000;
+
 /// See the module.
 pub struct World {
     rng: Rng,
@@ -85,7 +88,7 @@ impl World {
                 mailbox.stored_on(Arc::new(disk.seen_from(machine)))
             })
             .collect();
-        let now = 1_000_000;
+        let now = BEGINNING;
         let slurm = Slurm {
             nodes: 1 + u32::from(rng.once_in(2)),
             ..Slurm::default()
@@ -128,13 +131,13 @@ impl World {
         self.tally.add(&files.tally);
         drop(files);
         self.tally.histories += 1;
-        self.tally.hours += (self.now - 1_000_000) / 3_600_000;
+        self.tally.seconds += (self.now - BEGINNING) / 1_000;
         self.tally
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
         if self.told {
-            let line = format!("{:>9.3}  {}\n", self.now as f64 / 1000.0 - 1000.0, what());
+            let line = format!("{:>9}  {}\n", self.now - BEGINNING, what());
             // Whoever looks into a history has asked for it.
             let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
         }

@@ -81,7 +81,8 @@ impl World {
         if self.rng.once_in(fate.worker_dies)
             && let Some(place) = self.a_place()
         {
-            self.kill_worker(&place);
+            let in_write = self.rng.once_in(2);
+            self.kill_worker(&place, in_write);
         }
         if self.rng.once_in(fate.agent_dies)
             && let Some(place) = self.a_place()

@@ -79,6 +79,7 @@ impl Outbox {
             next,
             done: next >= until,
             error: None,
+            may_pass: false,
             data: Bytes::copy_from_slice(&self.bytes[start..start + length]),
         }
     }
