@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::{Map, Value, json};
 
 use crate::account::is_end;
+use crate::cluster::NODES;
 
 /// Complaints beyond these are counted and not kept.
 const COMPLAINTS: usize = 40;
@@ -64,6 +65,8 @@ pub struct SwarmBook {
 /// All that one client was told.
 #[derive(Debug, Default)]
 pub struct Books {
+    /// The client follows all swarms, and not each one that it knows of.
+    pub follows_all: bool,
     /// One after the other; the last one is at work.
     pub swarms: Vec<SwarmBook>,
     /// Records passed on.
@@ -107,6 +110,7 @@ impl Books {
         if kind == "command_rejected" {
             self.refused(event);
         }
+        self.meet(event);
         let Some(at) = self
             .swarms
             .iter()
@@ -127,6 +131,34 @@ impl Books {
         if self.take_place(at, event) {
             self.swarms[at].take(event, kind);
         }
+    }
+
+    /// The first word of a swarm that a client who follows all has not heard of.
+    fn meet(&mut self, event: &Value) {
+        if !self.follows_all || event["seq"].is_null() {
+            return;
+        }
+        if let (Some(swarm), Some(job)) = (event["swarm_id"].as_str(), event["job_id"].as_str())
+            && !self.swarms.iter().any(|known| known.job_id == job)
+        {
+            self.swarms.push(SwarmBook::new(swarm, job, NODES));
+        }
+    }
+
+    /// The commands that go on where this copy ends.
+    pub fn subscriptions(&self) -> Vec<Value> {
+        if !self.follows_all {
+            let swarms = self.swarms.iter().filter(|swarm| swarm.ended.is_none());
+            return swarms.map(SwarmBook::subscription).collect();
+        }
+        let mut since = Map::from_iter([("*".to_owned(), json!(0))]);
+        for swarm in &self.swarms {
+            for (node, book) in swarm.nodes.iter().enumerate() {
+                let begun = book.last != (0, 0);
+                since.extend(begun.then(|| (format!("{}_{node:02}", swarm.job_id), json!(spelled(book.last)))));
+            }
+        }
+        vec![json!({"command": "subscribe", "since": since})]
     }
 
     /// A prompt that is refused has changed nothing, and counts as never given.

@@ -31,7 +31,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts a router, and follows the swarm at work from where the books end; prompts that are not acknowledged are
+    /// Starts a router, and follows what the books follow from where they end; prompts that are not acknowledged are
     /// sent again.
     pub fn start(workspace: &Workspace, books: &SharedBooks) -> Self {
         let mut command = workspace.command(&["router", "--daemon"]);
@@ -62,10 +62,9 @@ impl Client {
     }
 
     fn go_on(&mut self, books: &SharedBooks) {
-        let mut commands = Vec::new();
-        for swarm in &mut open(books).swarms {
-            if swarm.ended.is_none() && !swarm.swarm_id.is_empty() {
-                commands.push(swarm.subscription());
+        let mut commands = open(books).subscriptions();
+        for swarm in &open(books).swarms {
+            if swarm.ended.is_none() {
                 // How the swarm is may have changed meanwhile, and is not said again.
                 commands.push(json!({"command": "swarm_status", "swarm_id": swarm.swarm_id}));
             }

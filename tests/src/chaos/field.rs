@@ -15,6 +15,9 @@ use crate::small_disk::SmallDisk;
 /// How large the disk may grow between faults, in megabytes.
 pub const DISK_MEGABYTES: u32 = 6000;
 
+/// The same for the router's state.
+const STATE_MEGABYTES: u32 = 512;
+
 /// What ends a fault that lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undo {
@@ -26,6 +29,8 @@ pub enum Undo {
     Thaw,
     /// There is room again.
     Free,
+    /// There is room for the router's state again.
+    FreeState,
     /// Files can be opened for writing again.
     Writable,
     /// This client reads on.
@@ -47,11 +52,14 @@ pub enum Struck {
 pub struct Field {
     /// The shared filesystem; none where it cannot be made small. Unmounted before its folder goes.
     pub disk: Option<SmallDisk>,
+    /// The filesystem with the router's state.
+    pub state: Option<SmallDisk>,
     /// The cluster's side.
     pub workspace: SlurmWorkspace,
     /// The longest that the link is down.
     pub longest: Duration,
     full: bool,
+    state_full: bool,
     read_only: bool,
     frozen: bool,
     down: bool,
@@ -61,9 +69,12 @@ pub struct Field {
 impl Field {
     /// One that is whole.
     pub fn new(workspace: SlurmWorkspace, disk: Option<SmallDisk>, longest: Duration) -> Self {
+        let state = SmallDisk::is_possible().then(|| SmallDisk::mount(&workspace.state_dir(), STATE_MEGABYTES));
         Self {
             workspace,
             disk,
+            state,
+            state_full: false,
             longest,
             full: false,
             read_only: false,
@@ -78,6 +89,9 @@ impl Field {
         let mut left_out = Vec::new();
         if self.disk.is_none() {
             left_out.push(Fault::DiskFull);
+        }
+        if self.state.is_none() {
+            left_out.push(Fault::StateFull);
         }
         // Each view has a mount of its own, which cannot be laid over from here.
         if self.disk.is_none() || self.workspace.cluster().has_views() {
@@ -118,6 +132,7 @@ impl Field {
             Fault::AgentTerm => self.send(self.agent(node(planned)), Signal::TERM),
             Fault::AgentStop => self.stop(self.agent(node(planned)), short),
             Fault::DiskFull => self.fill(short),
+            Fault::StateFull => self.fill_state(short),
             Fault::DiskReadOnly => self.make_read_only(planned, short),
             Fault::Requeue => self.requeue(running_job),
         }
@@ -141,6 +156,13 @@ impl Field {
                     disk.free();
                 }
                 self.full = false;
+            }
+            Undo::FreeState => {
+                if let Some(state) = &self.state {
+                    state.resize(STATE_MEGABYTES << 10);
+                    state.free();
+                }
+                self.state_full = false;
             }
             // The clients are not of the field.
             Undo::Read(_) => {}
@@ -217,10 +239,18 @@ impl Field {
         let Some(disk) = self.disk.as_ref().filter(|_| !self.full && !self.read_only) else {
             return Struck::Nothing("the disk is hit already");
         };
-        disk.resize(disk.used_kilobytes() + 256);
-        disk.fill();
+        leave_no_room(disk);
         self.full = true;
         Struck::For(lasts, Undo::Free)
+    }
+
+    fn fill_state(&mut self, lasts: Duration) -> Struck {
+        let Some(state) = self.state.as_ref().filter(|_| !self.state_full) else {
+            return Struck::Nothing("the state is hit already");
+        };
+        leave_no_room(state);
+        self.state_full = true;
+        Struck::For(lasts, Undo::FreeState)
     }
 
     /// Who has a file open writes on; who opens one cannot. So somebody is made to open one.
@@ -309,6 +339,12 @@ impl Field {
             None => Struck::Nothing("no such process"),
         }
     }
+}
+
+/// Shrunk first, so that there is little to fill.
+fn leave_no_room(disk: &SmallDisk) {
+    disk.resize(disk.used_kilobytes() + 256);
+    disk.fill();
 }
 
 fn node(planned: Planned) -> u32 {

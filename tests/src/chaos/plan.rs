@@ -51,6 +51,8 @@ pub enum Fault {
     AgentStop,
     /// The shared filesystem is full for a while.
     DiskFull,
+    /// The filesystem with the router's state is full for a while.
+    StateFull,
     /// The mailbox can be opened for reading alone for a while, and the follower or a worker starts again meanwhile.
     DiskReadOnly,
     /// `scontrol requeue`.
@@ -59,7 +61,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds, with their share of the plan.
-    pub const ALL: [(Self, u32); 26] = [
+    pub const ALL: [(Self, u32); 27] = [
         (Self::RouterKill, 14),
         (Self::RouterTerm, 6),
         (Self::RouterStop, 6),
@@ -84,6 +86,7 @@ impl Fault {
         (Self::AgentTerm, 6),
         (Self::AgentStop, 6),
         (Self::DiskFull, 6),
+        (Self::StateFull, 5),
         (Self::DiskReadOnly, 5),
         (Self::Requeue, 5),
     ];
@@ -115,6 +118,7 @@ impl Fault {
             Self::AgentTerm => "agent SIGTERM",
             Self::AgentStop => "agent SIGSTOP, SIGCONT",
             Self::DiskFull => "disk full",
+            Self::StateFull => "router's state full",
             Self::DiskReadOnly => "mailbox read-only",
             Self::Requeue => "job requeued",
         }
@@ -177,7 +181,7 @@ pub fn plan(seed: u64, faults: u32, left_out: &[Fault]) -> Vec<Planned> {
     let planned = firsts.into_iter().map(|fault| Planned {
         fault,
         dice: chance.below(1 << 16),
-        at_once: chance.below(6) == 0,
+        at_once: chance.below(5) == 0,
     });
     planned.collect()
 }

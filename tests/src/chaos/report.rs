@@ -36,6 +36,8 @@ pub struct Report {
     pub records_wanted: u64,
     /// Jobs put back into the queue to bring a node back that had ended.
     pub revivals: u32,
+    /// Interrupts that were asked for.
+    pub interrupts: u32,
     /// Swarms that ended by themselves, and why.
     pub ended_swarms: Vec<String>,
     /// The first client's copy beside the files, and the prompts.
@@ -143,6 +145,7 @@ impl Report {
         for (name, count) in counts {
             line(name, count.to_string());
         }
+        line("interrupts sent", self.interrupts.to_string());
         for (how, count) in &self.ends {
             line(&format!("  ended as {how}"), count.to_string());
         }
@@ -207,6 +210,7 @@ impl Report {
             "missed": self.missed,
             "left_out": self.left_out.iter().map(|fault| fault.name()).collect::<Vec<_>>(),
             "revivals": self.revivals,
+            "interrupts": self.interrupts,
             "ended_swarms": self.ended_swarms,
             "records": {
                 "said": verdict.records, "seen": verdict.seen, "lost": verdict.lost, "doubled": verdict.doubled,

@@ -310,12 +310,34 @@ impl Run {
                 injection: None,
                 ends: Vec::new(),
             };
+            if self.lengths.below(8) == 0 {
+                self.interrupt(node);
+            }
             // Noted before it is sent: its answer may come at once.
             if let Some(swarm) = open(self.seats.books()).now() {
                 swarm.prompts.insert(request, prompt);
             }
             self.seats.send(&command);
         }
+    }
+
+    /// Ends a prompt of a node early, running or waiting.
+    fn interrupt(&mut self, node: u32) {
+        let mut books = open(self.seats.books());
+        let Some(swarm) = books.now() else { return };
+        let mut of_node = swarm
+            .prompts
+            .values()
+            .filter(|prompt| prompt.node == node && prompt.ends.is_empty());
+        let Some(injection) = of_node.find_map(|prompt| prompt.injection.clone()) else {
+            return;
+        };
+        let command = json!({
+            "command": "interrupt", "request_id": format!("interrupt-{}", self.prompts),
+            "swarm_id": swarm.swarm_id, "nodes": node, "injection_id": injection,
+        });
+        drop(books);
+        self.report.interrupts += u32::from(self.seats.send(&command));
     }
 
     /// The swarm, if this node has too few prompts before it.

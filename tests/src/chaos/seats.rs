@@ -38,13 +38,17 @@ pub struct Routers {
 impl Seats {
     /// Empty ones; processes are started by [`Seats::keep`].
     pub fn new(seed: u64, now: Instant) -> Self {
-        let seat = |_| Seat {
-            books: SharedBooks::default(),
-            client: None,
-            due: Some(now),
+        let seat = |follows_all| {
+            let books = SharedBooks::default();
+            open(&books).follows_all = follows_all;
+            Seat {
+                books,
+                client: None,
+                due: Some(now),
+            }
         };
         Self {
-            seats: [0; CLIENTS].map(seat),
+            seats: [false, true].map(seat),
             delays: Chance::new(seed ^ 0xc11e),
         }
     }
@@ -89,16 +93,12 @@ impl Seats {
         }
     }
 
-    /// All follow a swarm from its beginning.
+    /// The first client follows a swarm from its beginning; the other one follows all.
     pub fn follow(&mut self, swarm_id: &str, job_id: &str, nodes: u32) {
-        for seat in &mut self.seats {
-            let book = SwarmBook::new(swarm_id, job_id, nodes);
-            let subscription = book.subscription();
-            open(&seat.books).swarms.push(book);
-            if let Some(client) = &mut seat.client {
-                client.send(&subscription);
-            }
-        }
+        let book = SwarmBook::new(swarm_id, job_id, nodes);
+        let subscription = book.subscription();
+        open(self.books()).swarms.push(book);
+        self.send(&subscription);
     }
 
     /// A client reads nothing, or reads on.
