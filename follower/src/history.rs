@@ -348,8 +348,11 @@ fn offset_after(mailbox: &Mailbox, place: &Place, seq: Seq, until: u64) -> Resul
     seek::find_after_seq(&*file, size.min(until), seq).map_err(trouble)
 }
 
+/// A file and the name it was found under.
+type Opened = (Box<dyn ReadFile>, PathBuf);
+
 /// The outbox wherever it is; twice, since it may be renamed between looking and opening.
-fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(Box<dyn ReadFile>, PathBuf)>, Unread> {
+fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<Opened>, Unread> {
     for _ in 0..2 {
         let path = match mailbox.locate(place)? {
             Located::Outbox => mailbox.outbox(place),

@@ -47,8 +47,14 @@ pub(crate) fn move_by(
             .size(path, fresh)
             .map_err(MailboxError::io("look at", path))
     };
+    let is_same = |one: &Path, other: &Path| {
+        let same = mailbox.storage().is_same_file(one, other);
+        same.map_err(MailboxError::io("look at", one))
+    };
     let moved = match (size(from)?, size(to)?) {
         (None, Some(_)) => return Ok(()),
+        // It has happened, and the old name is only remembered: no file of ours has two.
+        (Some(_), Some(_)) if is_same(from, to)? => return Ok(()),
         (Some(_), Some(bytes)) if bytes > 0 => {
             return Err(MailboxError::Both {
                 outbox: from.to_owned(),
@@ -57,10 +63,14 @@ pub(crate) fn move_by(
         }
         _ => rename(from, to),
     };
-    if let Err(error) = moved
-        && !(size(from)?.is_none() && size(to)?.is_some())
-    {
-        return Err(MailboxError::io("rename to or from the archive", from)(error));
+    if let Err(error) = moved {
+        // That there is no such name is the server's word, and it is only so if an earlier rename had happened; the new name
+        // may not be seen for a minute yet (nfs(5), lookupcache). It can also be a folder that is missing: then the old one is
+        // still there.
+        let is_gone = error.kind() == io::ErrorKind::NotFound;
+        if size(from)?.is_some() || !(is_gone || size(to)?.is_some()) {
+            return Err(MailboxError::io("rename to or from the archive", from)(error));
+        }
     }
     for folder in [mailbox.archive_folder(), mailbox.outbox_folder()] {
         mailbox.storage().sync_folder(&folder)?;

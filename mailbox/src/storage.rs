@@ -32,6 +32,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn make_folder(&self, path: &Path, access: Access) -> Result<bool, MailboxError>;
     /// rename(2).
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Whether two names stand for one file, as this machine sees them.
+    fn is_same_file(&self, one: &Path, other: &Path) -> io::Result<bool>;
     /// The names in a folder.
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
     /// Makes the names in a folder durable.
@@ -115,6 +117,11 @@ impl Storage for Disk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn is_same_file(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        let (one, other) = (fs::symlink_metadata(one)?, fs::symlink_metadata(other)?);
+        Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {

@@ -274,6 +274,27 @@ fn a_rename_that_reports_failure_and_happened_has_happened() {
 }
 
 #[test]
+fn p7_a_rename_that_had_happened_is_known_although_the_new_name_is_not_seen_or_the_old_one_still_is() {
+    let no_such_name = || io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error());
+    let (folder, mailbox) = prepared();
+    write(&mailbox.outbox(&place()), "{\"seq\":1}\n");
+    // As if the new name were not seen yet.
+    rename_by(&mailbox, &place(), |from, _| {
+        fs::rename(from, folder.path().join("unseen"))?;
+        Err(no_such_name())
+    })
+    .unwrap();
+    // As if the old one were remembered.
+    write(&mailbox.outbox(&place()), "{\"seq\":1}\n");
+    fs::remove_file(mailbox.archive(&place())).unwrap_or_default();
+    fs::hard_link(mailbox.outbox(&place()), mailbox.archive(&place())).unwrap();
+    rename_by(&mailbox, &place(), |_, _| panic!("it has happened")).unwrap();
+    // A folder that is missing is no such proof.
+    fs::remove_file(mailbox.archive(&place())).unwrap();
+    rename_by(&mailbox, &place(), |_, _| Err(no_such_name())).unwrap_err();
+}
+
+#[test]
 fn a_rename_that_failed_leaves_the_outbox_and_can_be_tried_again() {
     let (_folder, mailbox) = prepared();
     write(&mailbox.outbox(&place()), "{\"seq\":1}\n");

@@ -7,7 +7,11 @@ use codeswarm_simulation::{play, play_all};
 const HISTORIES: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
-    Some(std::env::var(name).ok()?.parse().unwrap())
+    let text = std::env::var(name).ok()?;
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(error) => panic!("{name}={text}: {error}"),
+    }
 }
 
 #[test]

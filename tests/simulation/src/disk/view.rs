@@ -261,6 +261,7 @@ impl Storage for View {
                 return Err(Errno::IO.into());
             }
             let Some(inode) = files.names.remove(from) else {
+                files.know(cache, from);
                 return Err(Errno::NOENT.into());
             };
             files.names.insert(to.to_owned(), inode);
@@ -271,6 +272,17 @@ impl Storage for View {
             files.know(cache, from);
             files.know(cache, to);
             Ok(())
+        })
+    }
+
+    fn is_same_file(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        self.with(|files, cache| {
+            files.read_fails()?;
+            let (one, other) = (files.lookup(cache, one), files.lookup(cache, other));
+            match (one, other) {
+                (Some(one), Some(other)) => Ok(one == other),
+                _ => Err(Errno::NOENT.into()),
+            }
         })
     }
 

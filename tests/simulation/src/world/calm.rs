@@ -13,6 +13,7 @@ impl World {
     pub(super) fn calm(&mut self) {
         self.tell(|| "from here on everything works".to_owned());
         self.calm = true;
+        self.calm_since = self.now;
         {
             let mut files = self.disk.files();
             files.full = false;

@@ -436,7 +436,11 @@ impl World {
             let Process::Runs(hand) = &mut worker.process else {
                 continue;
             };
-            if worker.end_by.is_some_and(|by| by <= now) {
+            if let Some(by) = worker.end_by.filter(|by| *by <= now) {
+                assert!(
+                    !self.calm || by < self.calm_since + GRACE,
+                    "P7: the worker of {place} did not end in time, and nothing was in its way"
+                );
                 worker.process = Process::Ended;
                 worker.agent = None;
                 self.tell(|| format!("the worker of {place} did not end in time and is killed"));

@@ -129,6 +129,10 @@ impl World {
             return false;
         };
         let text = self.told.then(|| format!("{down:?}"));
+        let appended = match &down {
+            Downward::Append { place, line, .. } => Some((place.clone(), line.clone())),
+            _ => None,
+        };
         let answer = match down {
             Downward::Launch { ticket, swarm_id, data } => {
                 let nodes = serde_json::from_slice::<codeswarm_protocol::launch::LaunchSpec>(&data);
@@ -142,7 +146,9 @@ impl World {
             follower.up.push_back(answer);
         }
         self.tell(|| format!("the follower: {} -> {answer:?}", text.unwrap_or_default()));
-        self.hold_inboxes();
+        if let (Some((place, line)), Some(Upward::Appended { already: false, .. })) = (appended, answer) {
+            self.hold_append(&place, &line);
+        }
         true
     }
 

@@ -68,6 +68,8 @@ pub struct World {
     tally: Tally,
     /// Nothing bad happens any more.
     calm: bool,
+    /// Since when, in milliseconds.
+    calm_since: u64,
     told: bool,
 }
 
@@ -115,6 +117,7 @@ impl World {
             ledger: Ledger::default(),
             tally: Tally::default(),
             calm: false,
+            calm_since: 0,
             told,
         };
         world.disk.files().time_is(now);

@@ -9,6 +9,7 @@ use codeswarm_protocol::{InjectionId, Place};
 
 use super::World;
 use crate::ledger::name_of;
+use crate::slurm::Life;
 
 impl World {
     /// The lines of an outbox, as the server has it under whichever name.
@@ -47,8 +48,19 @@ impl World {
         prompts.collect()
     }
 
-    /// P3, whenever an inbox may have changed: a prompt that has failed is not run.
-    pub(super) fn hold_inboxes(&mut self) {}
+    /// P3: a prompt that clients were told has failed does not get into its inbox afterwards, as long as somebody reads that.
+    pub(super) fn hold_append(&mut self, place: &Place, line: &[u8]) {
+        let Ok(InboxRecord::User { injection_id, .. }) = serde_json::from_slice(line) else {
+            return;
+        };
+        self.tally.checks += 1;
+        let job = self.slurm.jobs.get(place.job_id.as_str());
+        let is_read = job.is_some_and(|job| matches!(job.life, Life::Waits | Life::Runs));
+        assert!(
+            !is_read || !self.watcher.failed.contains(&injection_id),
+            "P3: {injection_id} of {place} has failed and is delivered"
+        );
+    }
 
     /// Everything, at the very end.
     pub(super) fn hold_promises(&mut self) {

@@ -13,7 +13,7 @@ use codeswarm_router::core::{Link, Names, ProviderCommand, ProviderEvent, SLURM,
 use codeswarm_router::serve::by_hand::{Asked, ByHand};
 
 use super::World;
-use crate::slurm::{Happens, no_answer, says};
+use crate::slurm::{Happens, Life, no_answer, says};
 
 /// One life.
 pub struct Router {
@@ -129,6 +129,12 @@ impl World {
         match router.hand.commit() {
             Ok(asked) => {
                 router.stuck = false;
+                for swarm in router.hand.core().swarms().filter(|swarm| swarm.status.is_over()) {
+                    let job = self.slurm.jobs.get(swarm.job_id.as_str());
+                    let over = job.is_none_or(|job| matches!(job.life, Life::Over(_) | Life::Forgotten));
+                    self.tally.checks += 1;
+                    assert!(over, "P11: {} is over and its job is not: {job:?}", swarm.swarm_id);
+                }
                 for asked in asked {
                     self.tell(|| format!("the router asks: {asked:?}"));
                     match asked {

@@ -19,12 +19,20 @@ struct Fate {
     disk_fills: usize,
     state_fills: usize,
     stall: usize,
+    /// How long a full disk stays so, in steps, about.
+    full_for: usize,
+    /// Of how many passages of time one is long.
+    long_times: usize,
 }
 
 impl World {
     fn fate(&mut self) -> Fate {
+        let full_for = [20, 20, 150][self.rng.below(3)];
+        let long_times = [12, 12, 3][self.rng.below(3)];
         let mut sometimes = |often: usize| if self.rng.once_in(2) { often } else { 0 };
         Fate {
+            full_for,
+            long_times,
             router_dies: sometimes(150),
             follower_dies: sometimes(150),
             link_is_cut: sometimes(100),
@@ -49,7 +57,7 @@ impl World {
         for _ in 0..steps {
             self.tally.steps += 1;
             self.misfortune(&fate);
-            self.step();
+            self.step(&fate);
         }
     }
 
@@ -111,7 +119,7 @@ impl World {
         }
         if self.rng.once_in(fate.disk_fills) {
             self.disk.files().full = true;
-        } else if self.rng.once_in(30) {
+        } else if self.rng.once_in(fate.full_for) {
             self.disk.files().full = false;
         }
         if self.rng.once_in(fate.state_fills) {
@@ -137,7 +145,7 @@ impl World {
         self.rng.pick(&jobs).cloned()
     }
 
-    fn step(&mut self) {
+    fn step(&mut self, fate: &Fate) {
         match self.rng.below(100) {
             0..6 => self.asker_acts(),
             6..18 => self.commit(),
@@ -168,7 +176,7 @@ impl World {
             }
             95 => self.jobs_move(),
             96..99 => {
-                let by = match self.rng.below(12) {
+                let by = match self.rng.below(fate.long_times) {
                     0 => [5_000, 16_000, 31_000, 62_000][self.rng.below(4)],
                     _ => [100, 300, 1_000, 2_500][self.rng.below(4)],
                 };
