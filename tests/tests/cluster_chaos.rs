@@ -44,7 +44,7 @@ fn holds(cluster: &TestCluster, seed: u64, faults: u32, records: u64) {
 #[test]
 fn p1_p2_p3_p4_p5_p6_p8_p9_p10_hold_under_sixteen_kinds_of_fault_while_four_nodes_stream() {
     let Some(cluster) = requires::cluster() else { return };
-    holds(&cluster, 1825, 16, 60_000);
+    holds(&cluster, 497, 16, 60_000);
 }
 
 #[test]
@@ -52,5 +52,5 @@ fn p1_p2_p3_p4_p5_p6_p8_p10_hold_under_twelve_kinds_of_fault_over_separate_views
     let Some(cluster) = requires::cluster_views() else {
         return;
     };
-    holds(&cluster, 794, 12, 40_000);
+    holds(&cluster, 615, 12, 40_000);
 }

@@ -53,7 +53,7 @@ pub struct SwarmBook {
     pub job_id: String,
     /// By rank.
     pub nodes: Vec<NodeBook>,
-    /// By `request_id`.
+    /// By [`prompt_name`].
     pub prompts: BTreeMap<String, Prompt>,
     injections: HashMap<String, String>,
     /// All workers are up.
@@ -165,7 +165,8 @@ impl Books {
     fn refused(&mut self, event: &Value) {
         let request = event["request_id"].as_str().unwrap_or_default();
         for swarm in &mut self.swarms {
-            if let Some(prompt) = swarm.prompts.remove(request) {
+            let names = (0..NODES).map(|node| prompt_name(request, node));
+            for prompt in names.filter_map(|name| swarm.prompts.remove(&name)).collect::<Vec<_>>() {
                 let code = event["code"].as_str().unwrap_or_default();
                 *self.troubles.entry(format!("prompt refused, {code}")).or_default() += 1;
                 if prompt.injection.is_some() {
@@ -241,17 +242,30 @@ impl SwarmBook {
         };
         if kind == "inject_ack"
             && let Some(request) = event["request_id"].as_str()
-            && let Some(prompt) = self.prompts.get_mut(request)
+            && let name = prompt_name(request, node as u32)
+            && let Some(prompt) = self.prompts.get_mut(&name)
         {
             prompt.injection = Some(injection.to_owned());
-            self.injections.insert(injection.to_owned(), request.to_owned());
+            self.injections.insert(injection.to_owned(), name);
         }
         if is_end(event)
-            && let Some(request) = self.injections.get(injection)
-            && let Some(prompt) = self.prompts.get_mut(request)
+            && let Some(name) = self.injections.get(injection)
+            && let Some(prompt) = self.prompts.get_mut(name)
         {
             prompt.ends.push(how_it_ended(event));
         }
+    }
+
+    /// The commands of which no prompt is acknowledged, once each.
+    pub fn unanswered(&self) -> Vec<Value> {
+        let mut commands = BTreeMap::new();
+        for prompt in self.prompts.values() {
+            let request = prompt.command["request_id"].as_str().unwrap_or_default();
+            let (_, acknowledged) = commands.entry(request).or_insert((&prompt.command, false));
+            *acknowledged |= prompt.injection.is_some();
+        }
+        let unanswered = commands.into_values().filter(|(_, acknowledged)| !acknowledged);
+        unanswered.map(|(command, _)| command.clone()).collect()
     }
 
     /// Prompts of a node that have not ended.
@@ -270,6 +284,11 @@ impl SwarmBook {
             .collect();
         json!({"command": "subscribe", "swarm_id": self.swarm_id, "since": since})
     }
+}
+
+/// The name of the prompt to one of the nodes that a command gives one to.
+pub fn prompt_name(request: &str, node: u32) -> String {
+    format!("{request}/{node}")
 }
 
 /// As the table has it.

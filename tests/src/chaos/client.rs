@@ -28,6 +28,7 @@ pub struct Client {
     stdin: ChildStdin,
     reader: JoinHandle<()>,
     paused: Arc<AtomicBool>,
+    enveloped: bool,
 }
 
 impl Client {
@@ -56,6 +57,8 @@ impl Client {
             stdin,
             reader,
             paused,
+            // So that both spellings are spoken.
+            enveloped: open(books).follows_all,
         };
         client.go_on(books);
         client
@@ -68,8 +71,7 @@ impl Client {
                 // How the swarm is may have changed meanwhile, and is not said again.
                 commands.push(json!({"command": "swarm_status", "swarm_id": swarm.swarm_id}));
             }
-            let unanswered = swarm.prompts.values().filter(|prompt| prompt.injection.is_none());
-            commands.extend(unanswered.map(|prompt| prompt.command.clone()));
+            commands.extend(swarm.unanswered());
         }
         for command in commands {
             self.send(&command);
@@ -78,7 +80,11 @@ impl Client {
 
     /// Sends a command; a router that is gone does not get it, which its reader will tell.
     pub fn send(&mut self, command: &Value) {
-        let _ = self.stdin.write_all(format!("{command}\n").as_bytes());
+        let line = match self.enveloped {
+            true => enveloped(command).to_string(),
+            false => command.to_string(),
+        };
+        let _ = self.stdin.write_all(format!("{line}\n").as_bytes());
     }
 
     /// The router.
@@ -104,6 +110,30 @@ impl Drop for Client {
     }
 }
 
+/// A flat command in the other spelling.
+fn enveloped(command: &Value) -> Value {
+    let mut payload = command.clone();
+    let mut envelope = json!({"protocol": "codeswarm.router.v1", "type": "command"});
+    for name in ["command", "request_id"] {
+        if let Some(value) = payload.as_object_mut().and_then(|fields| fields.remove(name)) {
+            envelope[name] = value;
+        }
+    }
+    envelope["payload"] = payload;
+    envelope
+}
+
+/// An event as it is spelled flat.
+fn flat(mut event: Value) -> Value {
+    if event["type"] != "event" {
+        return event;
+    }
+    let kind = event["event"].take();
+    let mut data = event["data"].take();
+    data["type"] = kind;
+    data
+}
+
 fn read(mut stdout: impl BufRead, books: &SharedBooks, paused: &AtomicBool) {
     let mut line = Vec::new();
     loop {
@@ -119,7 +149,7 @@ fn read(mut stdout: impl BufRead, books: &SharedBooks, paused: &AtomicBool) {
             return;
         }
         match serde_json::from_slice::<Value>(&line) {
-            Ok(event) => open(books).take(&event),
+            Ok(event) => open(books).take(&flat(event)),
             Err(error) => {
                 let text = String::from_utf8_lossy(&line).into_owned();
                 open(books).complain(format!("no event: {error}: {text}"));

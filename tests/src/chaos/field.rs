@@ -134,6 +134,7 @@ impl Field {
             Fault::DiskFull => self.fill(short),
             Fault::StateFull => self.fill_state(short),
             Fault::DiskReadOnly => self.make_read_only(planned, short),
+            Fault::AllKill => self.kill_all(routers),
             Fault::Requeue => self.requeue(running_job),
         }
     }
@@ -203,6 +204,19 @@ impl Field {
         let mut found = self.workspace.processes();
         found.retain(|process| process.command_line.contains(" worker ") && process.command_line.contains("--kept-by"));
         found
+    }
+
+    fn kill_all(&self, routers: Routers) -> Struck {
+        let struck = signal_child(routers.router, Signal::KILL);
+        if struck != Struck::Done {
+            return struck;
+        }
+        signal_child(routers.relay, Signal::KILL);
+        let others = [self.master(), self.channel()].into_iter().flatten();
+        for process in others.chain(self.followers()).chain(self.workers()) {
+            signal_it(&process, Signal::KILL);
+        }
+        Struck::Done
     }
 
     fn strike_link(&mut self, planned: Planned, short: Duration, long: Duration) -> Struck {

@@ -55,13 +55,15 @@ pub enum Fault {
     StateFull,
     /// The mailbox can be opened for reading alone for a while, and the follower or a worker starts again meanwhile.
     DiskReadOnly,
+    /// SIGKILL to the router, the relay, ssh, the follower and all workers at once.
+    AllKill,
     /// `scontrol requeue`.
     Requeue,
 }
 
 impl Fault {
     /// All kinds, with their share of the plan.
-    pub const ALL: [(Self, u32); 27] = [
+    pub const ALL: [(Self, u32); 28] = [
         (Self::RouterKill, 14),
         (Self::RouterTerm, 6),
         (Self::RouterStop, 6),
@@ -88,6 +90,7 @@ impl Fault {
         (Self::DiskFull, 6),
         (Self::StateFull, 5),
         (Self::DiskReadOnly, 5),
+        (Self::AllKill, 4),
         (Self::Requeue, 5),
     ];
 
@@ -120,6 +123,7 @@ impl Fault {
             Self::DiskFull => "disk full",
             Self::StateFull => "router's state full",
             Self::DiskReadOnly => "mailbox read-only",
+            Self::AllKill => "all of them SIGKILL at once",
             Self::Requeue => "job requeued",
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::agent;
-use super::books::Prompt;
+use super::books::{Prompt, prompt_name};
 use super::client::open;
 use super::field::{DISK_MEGABYTES, Field, Struck, Undo};
 use super::memory::{Departures, Memory};
@@ -64,7 +64,7 @@ struct Run {
     report: Report,
     memory: Memory,
     departures: Departures,
-    prompts: u64,
+    commands: u64,
     launches: u32,
     /// When each node is given prompts again.
     cooling: [Instant; NODES as usize],
@@ -120,7 +120,7 @@ pub fn run(cluster: &TestCluster, disk: Option<SmallDisk>, options: Options) -> 
         report,
         memory: Memory::default(),
         departures: Departures::default(),
-        prompts: 0,
+        commands: 0,
         launches: 0,
         cooling: [now; NODES as usize],
         revive_at: None,
@@ -250,7 +250,8 @@ impl Run {
             if self.field.requeue(job.as_deref()) == Struck::Done {
                 self.report.revivals += 1;
             }
-            self.revive_at = Some(now + Duration::from_secs(5));
+            // A job that is put back is held for five seconds, and the client may be far behind.
+            self.revive_at = Some(now + Duration::from_secs(20));
         }
     }
 
@@ -291,34 +292,43 @@ impl Run {
         if !self.seats.are_taken() {
             return;
         }
-        for node in 0..NODES {
-            let Some(swarm_id) = self.wants_prompt(node, now) else {
-                continue;
-            };
-            self.cooling[node as usize] = now + Duration::from_millis(500);
-            self.prompts += 1;
-            let request = format!("prompt-{}", self.prompts);
-            let words = 300 + u64::from(self.lengths.below(3000));
-            let content = agent::prompt(words, self.options.rate.div_ceil(u64::from(NODES)));
-            let command = json!({
-                "command": "inject", "request_id": request, "swarm_id": swarm_id, "nodes": node, "content": content,
-            });
+        let wanting: Vec<u32> = (0..NODES).filter(|node| self.wants_prompt(*node, now)).collect();
+        let Some(swarm_id) = open(self.seats.books()).now().map(|swarm| swarm.swarm_id.clone()) else {
+            return;
+        };
+        // One command for several nodes, or one for each.
+        let together = wanting.len() > 1 && self.lengths.below(2) == 0;
+        for nodes in wanting.chunks(if together { wanting.len() } else { 1 }) {
+            if self.lengths.below(8) == 0 {
+                self.interrupt(nodes[0]);
+            }
+            self.give_prompt(&swarm_id, nodes, now);
+        }
+    }
+
+    fn give_prompt(&mut self, swarm_id: &str, nodes: &[u32], now: Instant) {
+        self.commands += 1;
+        let request = format!("prompt-{}", self.commands);
+        let words = 300 + u64::from(self.lengths.below(3000));
+        let content = agent::prompt(words, self.options.rate.div_ceil(u64::from(NODES)));
+        let command = json!({
+            "command": "inject", "request_id": request, "swarm_id": swarm_id, "nodes": nodes, "content": content,
+        });
+        // Noted before it is sent: its answer may come at once.
+        for node in nodes {
+            self.cooling[*node as usize] = now + Duration::from_millis(500);
             let prompt = Prompt {
-                node,
+                node: *node,
                 words,
                 command: command.clone(),
                 injection: None,
                 ends: Vec::new(),
             };
-            if self.lengths.below(8) == 0 {
-                self.interrupt(node);
-            }
-            // Noted before it is sent: its answer may come at once.
             if let Some(swarm) = open(self.seats.books()).now() {
-                swarm.prompts.insert(request, prompt);
+                swarm.prompts.insert(prompt_name(&request, *node), prompt);
             }
-            self.seats.send(&command);
         }
+        self.seats.send(&command);
     }
 
     /// Ends a prompt of a node early, running or waiting.
@@ -333,19 +343,18 @@ impl Run {
             return;
         };
         let command = json!({
-            "command": "interrupt", "request_id": format!("interrupt-{}", self.prompts),
+            "command": "interrupt", "request_id": format!("interrupt-{}", self.commands),
             "swarm_id": swarm.swarm_id, "nodes": node, "injection_id": injection,
         });
         drop(books);
         self.report.interrupts += u32::from(self.seats.send(&command));
     }
 
-    /// The swarm, if this node has too few prompts before it.
-    fn wants_prompt(&self, node: u32, now: Instant) -> Option<String> {
+    /// Whether this node has too few prompts before it.
+    fn wants_prompt(&self, node: u32, now: Instant) -> bool {
         let mut books = open(self.seats.books());
-        let swarm = books.now().filter(|swarm| swarm.ended.is_none())?;
-        let wants = swarm.open(node) < PROMPTS && self.cooling[node as usize] <= now;
-        wants.then(|| swarm.swarm_id.clone())
+        let swarm = books.now().filter(|swarm| swarm.ended.is_none());
+        swarm.is_some_and(|swarm| swarm.open(node) < PROMPTS) && self.cooling[node as usize] <= now
     }
 
     /// Strikes the next fault when its moment has come.
@@ -401,7 +410,7 @@ impl Run {
             self.undo.iter().any(stopped)
         };
         match planned.fault {
-            Fault::RouterKill | Fault::RouterTerm => {
+            Fault::RouterKill | Fault::RouterTerm | Fault::AllKill => {
                 let free: Vec<_> = followers
                     .iter()
                     .filter(|follower| !is_stopped(follower))
