@@ -283,10 +283,15 @@ impl Mailbox {
     /// Makes the empty inbox and outbox of ranks `0..node_count`, so that nobody waits for a name to appear (their
     /// absence is cached for up to a minute). An outbox that is in `archive/` stays there. The names are durable after.
     pub fn prepare(&self, job: &JobId, node_count: u32) -> Result<(), MailboxError> {
+        let node = |rank| {
+            codeswarm_protocol::NodeId::new(rank)
+                .map_err(|error| MailboxError::refused(&self.outbox_folder(), format!("rank {rank} {error}")))
+        };
+        // The last one first, so that a count that cannot be makes no file.
+        node(node_count.saturating_sub(1))?;
         let archived = self.archived(job)?;
         for rank in 0..node_count {
-            let node = codeswarm_protocol::NodeId::new(rank)
-                .map_err(|error| MailboxError::refused(&self.outbox_folder(), format!("rank {rank} {error}")))?;
+            let node = node(rank)?;
             let place = Place::new(job.clone(), node);
             self.make_empty(&self.inbox(&place))?;
             if !archived.contains(&node) {
