@@ -268,11 +268,10 @@ fn offset_after(mailbox: &Mailbox, place: &Place, seq: Seq, until: u64) -> Resul
 /// The outbox wherever it is; twice, since it may be renamed between looking and opening.
 fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(File, PathBuf)>, String> {
     for _ in 0..2 {
-        let path = match mailbox.locate(place).map_err(|error| error.to_string())? {
-            Located::Outbox => mailbox.outbox(place),
-            Located::Archive => mailbox.archive(place),
-            Located::Nowhere => return Ok(None),
-        };
+        let (located, path, _) = mailbox.locate_file(place).map_err(|error| error.to_string())?;
+        if located == Located::Nowhere {
+            return Ok(None);
+        }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::open(&path, flags, Mode::empty()) {
             Ok(file) => return Ok(Some((file.into(), path))),
@@ -282,3 +281,6 @@ fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<(File, PathBuf)>, Str
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

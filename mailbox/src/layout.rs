@@ -343,7 +343,7 @@ impl Mailbox {
     }
 
     /// The same with the name it was found under (which may have the rank unpadded) and its size in bytes.
-    pub(crate) fn locate_file(&self, place: &Place) -> Result<(Located, PathBuf, u64), MailboxError> {
+    pub fn locate_file(&self, place: &Place) -> Result<(Located, PathBuf, u64), MailboxError> {
         let found = self.locate_stem(&place.stem())?;
         let plain = format!("{}_{}", place.job_id, place.node_id);
         if found.0 == Located::Nowhere && plain != place.stem() {
