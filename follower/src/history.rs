@@ -354,11 +354,10 @@ type Opened = (Box<dyn ReadFile>, PathBuf);
 /// The outbox wherever it is; twice, since it may be renamed between looking and opening.
 fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<Opened>, Unread> {
     for _ in 0..2 {
-        let path = match mailbox.locate(place)? {
-            Located::Outbox => mailbox.outbox(place),
-            Located::Archive => mailbox.archive(place),
-            Located::Nowhere => return Ok(None),
-        };
+        let (located, path, _) = mailbox.locate_file(place)?;
+        if located == Located::Nowhere {
+            return Ok(None);
+        }
         match mailbox.storage().open_to_read(&path) {
             Ok(file) => return Ok(Some((file, path))),
             Err(MailboxError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
@@ -367,3 +366,6 @@ fn open(mailbox: &Mailbox, place: &Place) -> Result<Option<Opened>, Unread> {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

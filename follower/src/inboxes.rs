@@ -282,3 +282,6 @@ fn append_unless_present(file: &mut LineFile, mailbox: &Mailbox, line: &Line) ->
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,6 +295,24 @@ mod tests {
     }
 
     #[test]
+    fn p9_an_outbox_that_was_cut_back_is_told_as_trouble_and_read_on() {
+        let mut turns = Turns::new(1);
+        turns.watch(place(0));
+        let (_, said) = turn(&mut turns, Finding::Shrunk { offset: 0, was: 700 }).unwrap();
+        let Some(Upward::Trouble {
+            place: Some(whose),
+            error,
+        }) = said
+        else {
+            panic!("{said:?}")
+        };
+        assert!(whose == place(0) && error.contains("up to byte 700"), "{error}");
+        turns.wake(&place(0));
+        let (_, said) = turn(&mut turns, lines(0)).unwrap();
+        assert!(matches!(said, Some(Upward::Chunk { offset: 0, .. })), "{said:?}");
+    }
+
+    #[test]
     fn one_file_is_never_looked_at_twice_at_once_and_a_wake_meanwhile_is_not_lost() {
         let mut turns = Turns::new(4);
         turns.watch(place(0));

@@ -258,10 +258,15 @@ impl Mailbox {
     /// Makes the empty inbox and outbox of ranks `0..node_count`, so that nobody waits for a name to appear (their
     /// absence is cached for up to a minute). An outbox that is in `archive/` stays there. The names are durable after.
     pub fn prepare(&self, job: &JobId, node_count: u32) -> Result<(), MailboxError> {
+        let node = |rank| {
+            codeswarm_protocol::NodeId::new(rank)
+                .map_err(|error| MailboxError::refused(&self.outbox_folder(), format!("rank {rank} {error}")))
+        };
+        // The last one first, so that a count that cannot be makes no file.
+        node(node_count.saturating_sub(1))?;
         let archived = self.archived(job)?;
         for rank in 0..node_count {
-            let node = codeswarm_protocol::NodeId::new(rank)
-                .map_err(|error| MailboxError::refused(&self.outbox_folder(), format!("rank {rank} {error}")))?;
+            let node = node(rank)?;
             let place = Place::new(job.clone(), node);
             self.storage().make_file(&self.inbox(&place), self.0.access)?;
             if !archived.contains(&node) {
@@ -305,7 +310,7 @@ impl Mailbox {
     }
 
     /// The same with the name it was found under (which may have the rank unpadded) and its size in bytes.
-    pub(crate) fn locate_file(&self, place: &Place) -> Result<(Located, PathBuf, u64), MailboxError> {
+    pub fn locate_file(&self, place: &Place) -> Result<(Located, PathBuf, u64), MailboxError> {
         let found = self.locate_stem(&place.stem())?;
         let plain = format!("{}_{}", place.job_id, place.node_id);
         if found.0 == Located::Nowhere && plain != place.stem() {

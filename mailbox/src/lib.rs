@@ -28,7 +28,6 @@
 //! | [`archive`] | the end of an outbox |
 //! | [`seek`] | the first record after a `seq` |
 //! | [`lease`] | one follower a mailbox |
-//! | [`cursor`] | how far a reader has come |
 //! | [`heartbeat`] | one small file that says 'alive' |
 //! | [`launch`] | what a swarm is launched with |
 //! | [`watch`] | when to look: inotify, or the polling of [`schedule`], which keeps to its budget of empty looks |
@@ -36,7 +35,6 @@
 pub mod append;
 pub mod archive;
 mod budget;
-pub mod cursor;
 pub mod error;
 pub mod filesystem;
 pub mod group_commit;
@@ -58,7 +56,6 @@ mod tests;
 pub mod watch;
 
 pub use append::{AppendError, Durability, LineFile, Written};
-pub use cursor::Cursor;
 pub use error::MailboxError;
 pub use filesystem::FilesystemKind;
 pub use group_commit::{CommitError, GroupCommit};

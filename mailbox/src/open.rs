@@ -102,7 +102,8 @@ pub(crate) fn size_by_name(path: &Path, fresh: bool) -> io::Result<Option<u64>> 
     }
 }
 
-fn size_by_opening(path: &Path) -> io::Result<Option<u64>> {
+/// By close-to-open alone.
+pub(crate) fn size_by_opening(path: &Path) -> io::Result<Option<u64>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     match OpenOptions::new()
         .read(true)

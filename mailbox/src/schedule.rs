@@ -177,11 +177,6 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         }
     }
 
-    /// How many files there are.
-    pub fn len(&self) -> usize {
-        self.files.len()
-    }
-
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()

@@ -5,6 +5,7 @@ mod fake_file;
 mod group_commit;
 mod lease;
 mod names;
+mod refusals;
 mod schedule;
 mod seek;
 mod tail;

@@ -5,8 +5,8 @@ use std::fs;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use super::fake_file::{FakeFile, Sync, Write};
-use crate::{AppendError, Durability, LineFile};
+use super::fake_file::{FakeFile, Read, Sync, Write};
+use crate::{AppendError, Durability, FilesystemKind, LineFile};
 
 const A: &[u8] = b"{\"seq\":1}\n";
 const B: &[u8] = b"{\"seq\":2}\n";
@@ -170,6 +170,87 @@ fn bytes_of_another_writer_end_the_writing() {
     );
     file.disk().bytes = b"a stranger's much longer line\n".to_vec();
     assert!(matches!(lines.resume(), Err(AppendError::Changed { .. })));
+    let error = lines.append(B).unwrap_err();
+    assert!(
+        matches!(error, AppendError::Changed { .. }) && !error.taken(),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_was_cut_back_ends_the_writing() {
+    let file = FakeFile::default();
+    let mut lines = open(&file, Durability::Cached);
+    lines.append(A).unwrap();
+    file.next_writes([Write::FailsAfter(4, Errno::IO)]);
+    lines.append(B).unwrap_err();
+    file.disk().bytes.truncate(7);
+    let error = lines.resume().unwrap_err();
+    assert!(matches!(error, AppendError::Changed { offset: 7, .. }), "{error}");
+    assert!(error.to_string().contains("shorter"), "{error}");
+    assert!(lines.is_behind() && format!("{lines:?}").contains("27_01.jsonl"));
+}
+
+#[test]
+fn p2_a_look_that_fails_leaves_the_outcome_open_and_the_next_one_settles_it() {
+    let file = FakeFile::default();
+    let mut lines = open(&file, Durability::Cached);
+    file.next_writes([Write::FailsAfter(10, Errno::IO)]);
+    lines.append(A).unwrap_err();
+    file.disk().reads.push_back(Read::Fails(Errno::IO));
+    let error = lines.resume().unwrap_err();
+    assert!(
+        matches!(error, AppendError::MayHaveHappened { doing: "read", .. }),
+        "{error}"
+    );
+    // A signal that came between is nothing, and neither is a page that has not come yet: what is missing is written again.
+    file.disk().reads.extend([Read::Fails(Errno::INTR), Read::FindsNothing]);
+    lines.append(B).unwrap();
+    assert_eq!(file.text(), BOTH);
+}
+
+#[test]
+fn p9_a_disk_that_takes_nothing_and_says_nothing_is_trouble_that_may_pass() {
+    let file = FakeFile::default();
+    let mut lines = open(&file, Durability::Cached);
+    file.next_writes([Write::Short(0)]);
+    let error = lines.append(A).unwrap_err();
+    assert!(error.may_pass() && error.taken(), "{error}");
+    lines.append(B).unwrap();
+    assert_eq!(file.text(), BOTH);
+}
+
+#[test]
+fn p9_a_sync_that_was_asked_for_and_fails_is_told() {
+    let file = FakeFile::default();
+    let mut lines = open(&file, Durability::Cached);
+    lines.append(A).unwrap();
+    file.next_syncs([Sync::FailsCut(10, Errno::IO)]);
+    let error = lines.sync().unwrap_err();
+    assert!(
+        matches!(error, AppendError::Io { doing: "sync", .. }) && error.may_pass() && !error.taken(),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_may_be_there_later_unless_it_was_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = LineFile::open(folder.path().join("no/27_01.jsonl"), Durability::Cached).unwrap_err();
+    assert!(matches!(missing, AppendError::Open(_)) && missing.may_pass() && !missing.taken());
+    let link = folder.path().join("27_01.jsonl");
+    std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+    let refused = LineFile::open(&link, Durability::Cached).unwrap_err();
+    assert!(
+        matches!(refused, AppendError::Open(_)) && !refused.may_pass(),
+        "{refused}"
+    );
+}
+
+#[test]
+fn only_what_other_machines_read_is_synced_line_by_line() {
+    assert_eq!(Durability::on(FilesystemKind::Local), Durability::Cached);
+    assert_eq!(Durability::on(FilesystemKind::Network("nfs")), Durability::Synced);
 }
 
 #[test]
@@ -306,6 +387,11 @@ fn a_repair_writes_over_the_real_file_in_place() {
     }
     let mut moved = DiskFile::new(path.clone(), open::open(&path, How::Append(0o600)).unwrap(), true);
     fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+    let gone = moved.reopen().unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+    std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+    assert!(moved.reopen().unwrap_err().to_string().contains("symbolic link"));
+    fs::remove_file(&path).unwrap();
     fs::write(&path, "").unwrap();
     assert!(moved.reopen().is_err(), "another file under the same name is not ours");
 }

@@ -19,6 +19,17 @@ pub(crate) enum Write {
     Fails(Errno),
     /// Fails and has taken so many bytes all the same.
     FailsAfter(usize, Errno),
+    /// Is a fault of ours.
+    Panics,
+}
+
+/// What the next read does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Read {
+    /// Fails.
+    Fails(Errno),
+    /// The file has just become shorter.
+    FindsNothing,
 }
 
 /// What the next sync does.
@@ -40,6 +51,7 @@ pub(crate) struct Disk {
     pub(crate) synced: usize,
     pub(crate) writes: VecDeque<Write>,
     pub(crate) syncs: VecDeque<Sync>,
+    pub(crate) reads: VecDeque<Read>,
     /// All writes fail so, after those that are scripted.
     pub(crate) failing: Option<Errno>,
     /// How many writes there were, and of how many bytes each.
@@ -119,6 +131,10 @@ impl RawFile for FakeFile {
             Write::Short(most) => (most.min(bytes.len()), Ok(most.min(bytes.len()))),
             Write::Fails(error) => (0, Err(error)),
             Write::FailsAfter(taken, error) => (taken.min(bytes.len()), Err(error)),
+            Write::Panics => {
+                drop(disk);
+                panic!("a fault of the test's")
+            }
         };
         disk.bytes.extend_from_slice(&bytes[..taken]);
         disk.written.push(taken);
@@ -133,7 +149,12 @@ impl RawFile for FakeFile {
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        let disk = self.disk();
+        let mut disk = self.disk();
+        match disk.reads.pop_front() {
+            Some(Read::Fails(error)) => return Err(error.into()),
+            Some(Read::FindsNothing) => return Ok(0),
+            None => {}
+        }
         let from = usize::try_from(offset).unwrap().min(disk.bytes.len());
         let length = into.len().min(disk.bytes.len() - from);
         into[..length].copy_from_slice(&disk.bytes[from..from + length]);

@@ -125,6 +125,19 @@ async fn trouble_that_cannot_pass_ends_the_writing_and_everyone_hears_it() {
 }
 
 #[tokio::test]
+async fn a_writer_that_dies_of_a_fault_is_heard_of_by_everyone() {
+    let file = FakeFile::default();
+    file.next_writes([Write::Panics]);
+    let commit = spawn(&file, MIB);
+    commit.push(line(0)).await.unwrap();
+    let error = commit.flush().await.unwrap_err();
+    assert!(error.to_string().contains("closed"), "{error}");
+    let error = commit.push(line(1)).await.unwrap_err();
+    assert!(error.to_string().contains("closed"), "{error}");
+    assert!(commit.close().await.is_err());
+}
+
+#[tokio::test]
 async fn closing_gives_the_file_back_with_everything_in_it() {
     let file = FakeFile::default();
     let commit = spawn(&file, MIB);

@@ -88,6 +88,64 @@ fn a_silent_holder_loses_the_lease_and_hears_of_it() {
 }
 
 #[test]
+fn a_holder_whose_lease_was_removed_must_stop() {
+    let (_folder, mailbox) = mailbox(FilesystemKind::Network("nfs"));
+    let mut first = ask(&mailbox, "login1", 1, QUICK).unwrap();
+    std::fs::remove_file(mailbox.folder().join("follower.lease")).unwrap();
+    let error = first.attend().unwrap_err();
+    assert!(
+        matches!(error, LeaseError::Lost { .. }) && error.to_string().contains("removed the lease"),
+        "{error}"
+    );
+    drop(first);
+    assert_eq!(
+        crate::lease::holder(&mailbox).unwrap(),
+        None,
+        "what was lost is not given back"
+    );
+}
+
+#[test]
+fn a_lease_file_that_says_nothing_still_is_held_by_its_lock() {
+    let (_folder, mailbox) = mailbox(FilesystemKind::Local);
+    let first = Lease::take(&mailbox, "login1", 4711, "follower of a test").unwrap();
+    std::fs::write(mailbox.folder().join("follower.lease"), "").unwrap();
+    let error = Lease::take(&mailbox, "login1", 4712, "another").unwrap_err();
+    let LeaseError::Held { by, .. } = &error else {
+        panic!("{error}")
+    };
+    if cfg!(target_os = "linux") {
+        assert!(by.contains(&std::process::id().to_string()), "{by}");
+    }
+    drop(first);
+}
+
+#[test]
+fn a_lease_that_leads_elsewhere_is_neither_taken_nor_believed() {
+    for kind in [FilesystemKind::Local, FilesystemKind::Network("nfs")] {
+        let (folder, mailbox) = mailbox(kind);
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, "{}").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, mailbox.folder().join("follower.lease")).unwrap();
+        for outcome in [
+            crate::lease::holder(&mailbox).map(drop).map_err(LeaseError::from),
+            Lease::take(&mailbox, "login1", 1, "follower of a test").map(drop),
+        ] {
+            let error = outcome.unwrap_err();
+            assert!(error.to_string().contains("symbolic link"), "{kind:?}: {error}");
+        }
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"{}");
+    }
+}
+
+#[test]
+fn on_a_shared_filesystem_a_free_mailbox_is_taken_after_a_moment() {
+    let (_folder, mailbox) = mailbox(FilesystemKind::Network("nfs"));
+    let mut lease = Lease::take(&mailbox, "login1", 1, "follower of a test").unwrap();
+    lease.attend().unwrap();
+}
+
+#[test]
 fn a_holder_that_is_dead_on_this_very_host_is_not_waited_for() {
     let (_folder, mailbox) = mailbox(FilesystemKind::Network("nfs"));
     let mut child = std::process::Command::new("true").spawn().unwrap();

@@ -17,6 +17,7 @@ mod slurm_hosts;
 mod slurm_job;
 mod slurm_launch;
 mod slurm_next_life;
+mod slurm_refusals;
 mod store;
 mod tally;
 mod worker;

@@ -1,0 +1,107 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+fn prepared() -> (tempfile::TempDir, Mailbox) {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = Mailbox::at(folder.path().join("root"));
+    mailbox.create().unwrap();
+    mailbox.prepare(&"7".parse().unwrap(), 3).unwrap();
+    (folder, mailbox)
+}
+
+fn line(rank: u32, injection: &str, again: bool) -> Line {
+    let id = InjectionId::new(injection).unwrap();
+    Line {
+        ticket: Ticket(1),
+        place: Place::from_stem(&format!("7_{rank}")).unwrap(),
+        bytes: format!("{{\"type\":\"user\",\"injection_id\":\"{id}\",\"content\":\"x\"}}\n").into(),
+        unless_present: again.then_some(id),
+    }
+}
+
+fn is_told_as(answer: &Upward, wanted: bool) -> bool {
+    matches!(answer, Upward::AppendFailed { may_have_happened, .. } if *may_have_happened == wanted)
+}
+
+#[tokio::test]
+async fn p2_p3_a_line_for_a_mailbox_that_was_lost_is_not_written_and_an_earlier_append_stays_open() {
+    let (_folder, mailbox) = prepared();
+    let holding = Holding::begin(true, Instant::now());
+    holding.is_lost();
+    let (events, mut answers) = mpsc::channel(4);
+    let inboxes = Inboxes::start(&mailbox, &holding, 8, &Stalls::default(), &events).unwrap();
+    for again in [false, true] {
+        assert!(inboxes.append(line(0, "i1", again)).await);
+        let answer = answers.recv().await.unwrap();
+        assert!(is_told_as(&answer, again), "{answer:?}");
+    }
+    tokio::task::spawn_blocking(|| inboxes.finish()).await.unwrap();
+    let inbox = mailbox.inbox(&Place::from_stem("7_0").unwrap());
+    assert_eq!(fs::read(inbox).unwrap(), b"");
+}
+
+#[test]
+fn p2_an_inbox_that_cannot_be_opened_leaves_only_a_repeated_append_open() {
+    let (folder, mailbox) = prepared();
+    let inbox = mailbox.inbox(&line(0, "i1", false).place);
+    fs::remove_file(&inbox).unwrap();
+    symlink(folder.path().join("elsewhere"), &inbox).unwrap();
+    let mut open = OpenInboxes::new(mailbox, 2);
+    assert!(is_told_as(&open.append(&line(0, "i1", false)), false));
+    assert!(is_told_as(&open.append(&line(0, "i1", true)), true));
+    assert!(!folder.path().join("elsewhere").exists());
+}
+
+#[test]
+fn p2_an_inbox_that_cannot_be_searched_leaves_the_outcome_open() {
+    let (folder, mailbox) = prepared();
+    let inbox = mailbox.inbox(&line(0, "i1", false).place);
+    let mut open = OpenInboxes::new(mailbox, 2);
+    assert!(matches!(
+        open.append(&line(0, "i1", false)),
+        Upward::Appended { already: false, .. }
+    ));
+    fs::rename(&inbox, folder.path().join("elsewhere")).unwrap();
+    symlink(folder.path().join("elsewhere"), &inbox).unwrap();
+    assert!(is_told_as(&open.append(&line(0, "i1", true)), true));
+    fs::remove_file(&inbox).unwrap();
+    fs::rename(folder.path().join("elsewhere"), &inbox).unwrap();
+    let found = open.append(&line(0, "i1", true));
+    assert!(
+        matches!(
+            found,
+            Upward::Appended {
+                already: true,
+                offset: 0,
+                ..
+            }
+        ),
+        "{found:?}"
+    );
+    assert_eq!(fs::read_to_string(&inbox).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn p2_on_a_shared_filesystem_what_is_found_is_made_durable_before_it_is_told() {
+    let (_folder, mailbox) = prepared();
+    let mut open = OpenInboxes::new(mailbox.on(FilesystemKind::Network("nfs")), 2);
+    open.append(&line(1, "i1", false));
+    let found = open.append(&line(1, "i1", true));
+    assert!(matches!(found, Upward::Appended { already: true, .. }), "{found:?}");
+}
+
+#[test]
+fn idle_inboxes_are_closed_and_no_more_are_open_than_may_be() {
+    let (_folder, mailbox) = prepared();
+    let mut open = OpenInboxes::new(mailbox, 2);
+    for rank in 0..3 {
+        open.append(&line(rank, "i1", false));
+        assert!(open.files.len() <= 2);
+    }
+    open.close_all();
+    assert!(open.is_empty());
+    let again = open.append(&line(0, "i2", false));
+    assert!(matches!(again, Upward::Appended { offset: 1.., .. }), "{again:?}");
+}
