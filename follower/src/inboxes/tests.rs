@@ -1,6 +1,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use codeswarm_mailbox::FilesystemKind;
+
 use super::*;
 
 fn prepared() -> (tempfile::TempDir, Mailbox) {
