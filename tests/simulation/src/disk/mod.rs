@@ -64,6 +64,8 @@ pub struct Files {
     /// The disk or the quota is full.
     pub full: bool,
     pub tally: Tally,
+    /// Machines that cannot reach the server: what they have written stays where it is.
+    pub stalled: BTreeSet<usize>,
     now: u64,
     rng: Rng,
     inodes: Vec<Inode>,
@@ -82,6 +84,7 @@ impl Disk {
             weather,
             full: false,
             tally: Tally::default(),
+            stalled: BTreeSet::new(),
             now: 0,
             rng: Rng::new(seed),
             inodes: Vec::new(),
@@ -110,7 +113,11 @@ impl Files {
     /// Time passes; what has waited too long leaves its machine.
     pub fn time_is(&mut self, now: u64) {
         self.now = now;
-        for machine in 0..self.caches.len() {
+        let all = 0..self.caches.len();
+        for machine in all
+            .filter(|machine| !self.stalled.contains(machine))
+            .collect::<Vec<_>>()
+        {
             let due: Vec<(usize, usize)> = self.caches[machine]
                 .dirty_pages()
                 .filter(|(_, _, since)| now.saturating_sub(*since) >= WRITE_BACK)
@@ -125,6 +132,7 @@ impl Files {
     /// Some page of some machine leaves it, for no reason that anybody would know.
     pub fn some_write_back(&mut self) -> bool {
         let dirty: Vec<(usize, usize, usize)> = (0..self.caches.len())
+            .filter(|machine| !self.stalled.contains(machine))
             .flat_map(|machine| {
                 let pages = self.caches[machine].dirty_pages();
                 pages
@@ -140,6 +148,11 @@ impl Files {
         let first = self.caches[machine].dirty_of(inode).first().copied();
         self.tally.gaps += u64::from(first.is_some_and(|first| first < page));
         true
+    }
+
+    /// A machine that has pages which it has not handed over, if there is one.
+    pub fn amid_writing(&self) -> Option<usize> {
+        (0..self.caches.len()).find(|machine| self.caches[*machine].dirty_pages().next().is_some())
     }
 
     /// The next write on this machine takes only so many bytes, and its process is dead.

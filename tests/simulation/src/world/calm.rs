@@ -28,6 +28,7 @@ impl World {
         }
         self.store.set_full(false);
         self.stalled.clear();
+        self.disk.files().stalled.clear();
         self.until("P6: a prompt never ended", |world| world.open_prompts().is_empty());
         self.until("a swarm never ended", |world| {
             let Some(router) = &world.router else { return false };

@@ -149,10 +149,14 @@ impl World {
     fn time_passes(&mut self, by: u64) {
         self.now += by;
         self.clock.store(self.now, Ordering::Relaxed);
-        self.disk.files().time_is(self.now);
-        self.tell(|| format!("{by} ms pass"));
         let now = self.now;
         self.stalled.retain(|_, until| *until > now);
+        let stalled = self.stalled.keys().copied().collect();
+        let mut files = self.disk.files();
+        files.stalled = stalled;
+        files.time_is(now);
+        drop(files);
+        self.tell(|| format!("{by} ms pass"));
         self.worker_deadlines();
         self.router_deadline();
     }

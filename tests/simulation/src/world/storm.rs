@@ -128,10 +128,18 @@ impl World {
             self.store.set_full(false);
         }
         if self.rng.once_in(fate.stall) {
-            let machine = self.rng.below(LOGIN_NODES + COMPUTE_NODES);
-            self.stalled.insert(machine, self.now + 60_000);
-            self.tally.stalls += 1;
+            let some = self.rng.below(LOGIN_NODES + COMPUTE_NODES);
+            // Most often where somebody has just begun to hand over what it has written.
+            let machine = self.disk.files().amid_writing().unwrap_or(some);
+            self.stall(machine);
         }
+    }
+
+    fn stall(&mut self, machine: usize) {
+        self.stalled.insert(machine, self.now + 60_000);
+        self.disk.files().stalled.insert(machine);
+        self.tally.stalls += 1;
+        self.tell(|| format!("the filesystem of machine {machine} stalls"));
     }
 
     fn a_place(&mut self) -> Option<Place> {
