@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -11,6 +12,9 @@ use crate::workspace::Workspace;
 
 /// Differences beyond these are counted and not told one by one.
 const TOLD: usize = 20;
+
+/// The ends of turns whose words must all be there up to the last one that the agent has written.
+const HEARD_OUT: [&str; 3] = ["completed", "failed: agent_died", "interrupted: other"];
 
 /// Sums over all nodes of all swarms.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Verdict {
     pub words_lost: u64,
     /// Words that stand there twice, or after a later one.
     pub words_doubled: u64,
+    /// Prompts whose agents have noted how much they said.
+    pub journals: u64,
     /// Prompts that were given.
     pub prompts: u64,
     /// Prompts that were acknowledged.
@@ -65,12 +71,14 @@ struct Said {
     started: u64,
     /// The last word.
     word: u64,
+    /// The agent's name for the turn.
+    turn: Option<String>,
     completed: bool,
 }
 
 impl Verdict {
-    /// Compares everything. The swarms must have ended.
-    pub fn of(books: &Books, workspace: &Workspace) -> Self {
+    /// Compares everything. The swarms must have ended. `journal` is the folder of the agents' journals.
+    pub fn of(books: &Books, workspace: &Workspace, journal: &Path) -> Self {
         let mut verdict = Self {
             doubled: books.doubled,
             out_of_order: books.out_of_order,
@@ -82,7 +90,7 @@ impl Verdict {
             for (node, book) in swarm.nodes.iter().enumerate() {
                 verdict.node(workspace, swarm, node as u32, book, &mut said);
             }
-            verdict.prompts(swarm, &said);
+            verdict.prompts(swarm, &said, journal);
         }
         verdict
     }
@@ -178,6 +186,8 @@ impl Verdict {
             "turn_complete" => said.completed |= record["status"] == "completed",
             "assistant_delta" | "reasoning_delta" => {
                 let content = record["content"].as_str().unwrap_or_default();
+                let item = record["item_id"].as_str().and_then(|item| item.split_once('-'));
+                said.turn = item.map(|(_, turn)| turn.to_owned());
                 for word in content.split_whitespace() {
                     let number = word.parse().unwrap_or(0);
                     self.words += 1;
@@ -197,7 +207,7 @@ impl Verdict {
         }
     }
 
-    fn prompts(&mut self, swarm: &SwarmBook, said: &HashMap<String, Said>) {
+    fn prompts(&mut self, swarm: &SwarmBook, said: &HashMap<String, Said>, journal: &Path) {
         for (request, prompt) in &swarm.prompts {
             self.prompts += 1;
             let nothing = Said::default();
@@ -219,6 +229,21 @@ impl Verdict {
                 self.tell(format!(
                     "{request}: completed after {} of {} words",
                     said.word, prompt.words
+                ));
+            }
+            // A worker that lives reads what its agent has said to the end, however that ends.
+            let heard_out = prompt.ends.iter().any(|end| HEARD_OUT.contains(&end.as_str()));
+            let written = said
+                .turn
+                .as_ref()
+                .and_then(|turn| std::fs::read_to_string(journal.join(turn)).ok());
+            let written = written.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
+            self.journals += u64::from(written > 0 && heard_out);
+            if heard_out && said.word < written {
+                self.words_lost += written - said.word;
+                self.tell(format!(
+                    "{request}: {} of {written} words, {:?}",
+                    said.word, prompt.ends
                 ));
             }
             let failed = prompt.ends.iter().any(|end| end.starts_with(NOT_STARTED));
