@@ -268,3 +268,97 @@ fn lines(workspace: &Workspace, folders: &[&str], job: &str, node: u32) -> impl 
     let split = reader.into_iter().flat_map(|reader| reader.split(b'\n'));
     split.map_while(Result::ok).filter(|line| !line.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::super::books::{Prompt, prompt_name};
+    use super::*;
+
+    /// What a worker records of a prompt whose agent counts to three.
+    fn records() -> Vec<Value> {
+        let said = [
+            json!({"type": "turn_started"}),
+            json!({"type": "reasoning_delta", "content": "1 ", "item_id": "reasoning-t"}),
+            json!({"type": "assistant_delta", "content": "2 ", "item_id": "answer-t"}),
+            json!({"type": "reasoning_delta", "content": "3 ", "item_id": "reasoning-t"}),
+            json!({"type": "turn_complete", "status": "completed"}),
+        ];
+        let mut records = said.to_vec();
+        for (seq, record) in (1..).zip(&mut records) {
+            let place = json!({"job_id": "7", "node_id": 0, "injection_id": "i", "seq": seq});
+            record
+                .as_object_mut()
+                .unwrap()
+                .extend(place.as_object().unwrap().clone());
+        }
+        records
+    }
+
+    /// A client was told `heard`, and the file holds `file`.
+    fn judged(heard: &[Value], file: &[Value]) -> Verdict {
+        let workspace = Workspace::echo();
+        fs::create_dir_all(workspace.mailbox("archive")).unwrap();
+        let lines: String = file.iter().map(|record| format!("{record}\n")).collect();
+        fs::write(workspace.mailbox("archive").join("7_00.jsonl"), lines).unwrap();
+        let mut books = Books::default();
+        let mut swarm = SwarmBook::new("s", "7", 1);
+        let prompt = Prompt {
+            node: 0,
+            words: 3,
+            command: json!({"request_id": "r"}),
+            injection: None,
+            ends: Vec::new(),
+        };
+        swarm.prompts.insert(prompt_name("r", 0), prompt);
+        books.swarms.push(swarm);
+        books.take(&json!({"type": "inject_ack", "request_id": "r", "injection_id": "i", "job_id": "7", "node_id": 0, "seq": 0, "sub": 1}));
+        for record in heard {
+            books.take(record);
+        }
+        Verdict::of(&books, &workspace, workspace.path())
+    }
+
+    #[test]
+    fn a_whole_copy_of_a_whole_answer_breaks_nothing() {
+        let verdict = judged(&records(), &records());
+        assert_eq!(verdict.broken(), [], "{verdict:#?}");
+        assert_eq!(
+            (verdict.records, verdict.seen, verdict.words, verdict.completed),
+            (5, 5, 3, 1)
+        );
+    }
+
+    #[test]
+    fn what_the_client_lacks_has_twice_or_otherwise_is_counted() {
+        let mut lacking = records();
+        lacking.remove(2);
+        assert_eq!(judged(&lacking, &records()).lost, 1);
+        let mut twice = records();
+        twice.insert(3, records()[2].clone());
+        assert_eq!(judged(&twice, &records()).doubled, 1);
+        let mut changed = records();
+        changed[3]["content"] = json!("4 ");
+        assert_eq!(judged(&changed, &records()).invented, 1);
+        let mut more = records();
+        more.push(json!({"type": "notice", "job_id": "7", "node_id": 0, "seq": 6}));
+        assert_eq!(judged(&more, &records()).invented, 1);
+        assert_eq!(judged(&records()[..4], &records()).never_ended, 1);
+    }
+
+    #[test]
+    fn words_that_are_missing_or_doubled_and_a_second_start_are_counted_in_the_files() {
+        let mut short = records();
+        short[3]["content"] = json!("");
+        assert_eq!(judged(&short, &short).words_lost, 1);
+        let mut again = records();
+        again[3]["content"] = json!("2 3 ");
+        assert_eq!(judged(&again, &again).words_doubled, 1);
+        let mut twice = records();
+        twice[1]["type"] = json!("turn_started");
+        assert_eq!(judged(&twice, &twice).started_twice, 1);
+    }
+}
