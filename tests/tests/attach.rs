@@ -28,8 +28,10 @@ fn p10_clients_that_attach_in_mid_stream_hear_everything_once() {
     // Each comes a little later in the turn than the one before it.
     for number in 1..=6 {
         let word = format!("word{} ", number * 50);
+        // A worker that is behind joins deltas.
         router.wait_for(&word, |event| {
-            event["type"] == "assistant_delta" && event["content"] == word.as_str()
+            let content = event["content"].as_str().unwrap_or_default();
+            event["type"] == "assistant_delta" && content.contains(&word)
         });
         let mut guest = match number % 2 {
             0 => RouterProcess::daemon(&workspace),

@@ -117,7 +117,7 @@ impl Core {
         // What was said about a running turn then must not reach another turn now.
         match command {
             Command::Interrupt(interrupt) => {
-                for place in self.target_places(&interrupt.target)? {
+                for place in self.target_places(&interrupt.target, |_| false)? {
                     let event = self.about(&place, RouterWord::InterruptAck {}, context);
                     answer(asker, event, context);
                 }
@@ -160,7 +160,7 @@ impl Core {
         context: &mut Context<'_>,
     ) -> Result<(), Rejection> {
         self.check_prompt("content", &inject.content)?;
-        let places = self.target_places(&inject.target)?;
+        let places = self.target_places(&inject.target, |place| self.waits_for_another_life(place))?;
         self.texts.check_room(&inject.content)?;
         let injections = self.accept(asker, &places, &inject.content, inject.steer, context);
         self.remember(
@@ -185,7 +185,7 @@ impl Core {
         fingerprint: String,
         context: &mut Context<'_>,
     ) -> Result<(), Rejection> {
-        let places = self.target_places(&interrupt.target)?;
+        let places = self.target_places(&interrupt.target, |_| false)?;
         let is_named = |place: &Place| self.nodes.get(place).is_some_and(|node| node.current.is_some());
         if !self.link_is_up() && interrupt.injection_id.is_none() && !places.iter().all(is_named) {
             let reason = "the link to the login node is down, and an interrupt of whatever runs must not reach a turn that \
@@ -234,7 +234,7 @@ impl Core {
         }
         let places = match (&approval.target.nodes, approval.target.node_id) {
             (None, None) => self.askers_of(&approval.target, &approval.call_id)?,
-            _ => self.target_places(&approval.target)?,
+            _ => self.target_places(&approval.target, |_| false)?,
         };
         self.remember(
             asker,
@@ -321,7 +321,8 @@ impl Core {
     }
 
     /// The nodes that a command is for; refused unless all of them exist and take words.
-    fn target_places(&self, target: &Target) -> Result<Vec<Place>, Rejection> {
+    /// The nodes that are meant. One that is over is refused, unless `waits` says that it may have another life.
+    fn target_places(&self, target: &Target, waits: impl Fn(&Place) -> bool) -> Result<Vec<Place>, Rejection> {
         let swarm = self.target_swarm(target)?;
         let ranks = target
             .selector()?
@@ -351,7 +352,7 @@ impl Core {
             .collect();
         match places
             .iter()
-            .find(|place| self.nodes.get(place).is_none_or(super::Node::is_over))
+            .find(|place| self.nodes.get(place).is_none_or(super::Node::is_over) && !waits(place))
         {
             Some(gone) => Err(Rejection::field(
                 RejectionCode::SwarmEnded,

@@ -245,6 +245,13 @@ impl Core {
             && self.may_run_again(&place.job_id)
     }
 
+    /// Whether its whole job is about to end or to be run again, which Slurm says in a moment; until then prompts wait.
+    pub(super) fn waits_for_another_life(&self, place: &Place) -> bool {
+        let places = self.jobs.get(&place.job_id).map(|swarm_id| self.places(swarm_id));
+        let mut nodes = places.iter().flatten().filter_map(|place| self.nodes.get(place));
+        self.may_go_on(place) && nodes.all(super::Node::is_over)
+    }
+
     /// Ends a swarm whose nodes are all over.
     pub(super) fn settle(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
         let places = self.places(swarm_id);

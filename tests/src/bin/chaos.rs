@@ -12,17 +12,19 @@ use codeswarm_tests::requires;
 
 /// Kills, stops and cuts everything while agents stream, and counts what came of it.
 ///
-/// A swarm of four nodes on the test cluster (a real Slurm, a real sshd) whose agents count aloud, and a client that has a
-/// router as its child. A seed decides which faults strike, in which order; the next one strikes when so many more records
-/// have come. A client whose router dies starts another and asks for what follows its copy. In the end its copy is laid
-/// beside the files and the words beside what was asked for, and the table says what was lost, doubled or out of order,
-/// how each prompt ended, what memory was held, and how soon nothing was left on the login node.
+/// A swarm of four nodes on the test cluster (a real Slurm, a real sshd) whose agents count aloud, and two clients, each with
+/// a router as its child: one serves, the other one relays and takes over. A seed decides which faults strike, in which
+/// order; the next one strikes when so many more records have come. A client whose router dies starts another and asks for
+/// what follows its copy. In the end the copies are laid beside the files and the words beside what was asked for, and the
+/// table says what was lost, doubled or out of order, how each prompt ended, what memory was held, and how soon nothing was
+/// left on the login node.
 ///
 /// Exit status: 0 if every promise held, 1 if not.
 #[derive(Parser)]
 #[command(
     name = "tests/chaos",
-    after_help = "Examples:\n  tests/chaos                                   200 faults over a million records: about a quarter of an hour\n  tests/chaos --faults 16 --records 60000       a look: one or two minutes\n  tests/chaos --seed 7 --fuse                   over FUSE views, where nobody sees at once what another has written\n\nNeeds what tests/run --install installs, and root."
+    bin_name = "tests/chaos",
+    after_help = "Examples:\n  tests/chaos                               200 faults over a million records, 20 minutes\n  tests/chaos --faults 16 --records 60000   a look: one or two minutes\n  tests/chaos --seed 7 --fuse               over FUSE views\n\nNeeds what tests/run --install installs, and root."
 )]
 struct Arguments {
     /// Decides the faults and their order. The same seed is the same plan; what the system does meanwhile is not decided.

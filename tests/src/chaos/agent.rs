@@ -3,12 +3,20 @@
 //!
 //! A prompt `count 2000 at 750` is answered by the words `1 ` to `2000 `, 750 of them a second. Odd numbers are reasoning
 //! and even ones the answer, since two deltas of one message that wait in a worker would be joined into one record.
+//!
+//! Where `COUNTING_JOURNAL` names a folder, a file there with a turn's name holds the last word of it that was written whole:
+//! an agent that is killed has said this much, and its worker has to have heard it.
 
+use std::fs::File;
 use std::io::{BufRead, Write};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+/// Names the folder of journals.
+pub const JOURNAL: &str = "COUNTING_JOURNAL";
 
 /// How often it speaks, at most.
 const STEP: Duration = Duration::from_millis(8);
@@ -85,7 +93,21 @@ impl Agent {
                 return;
             }
             self.out.clear();
+            self.note();
         }
+    }
+
+    /// Notes how far the running turn is, now that it is written.
+    fn note(&self) {
+        let (Some(folder), Some(turn)) = (std::env::var_os(JOURNAL), &self.turn) else {
+            return;
+        };
+        let path = Path::new(&folder).join(&turn.id);
+        // Written over in one piece, so that it is never half a number.
+        let number = format!("{:>12}", turn.said);
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        // What cannot be noted counts as not said.
+        let _ = file.and_then(|mut file| file.write_all(number.as_bytes()));
     }
 
     fn hear(&mut self, line: &str) {

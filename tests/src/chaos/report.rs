@@ -130,6 +130,7 @@ impl Report {
             ("  invented or changed", self.other.invented),
             ("torn lines in the files", verdict.torn),
             ("words said by agents", verdict.words),
+            ("turns whose agent noted what it said", verdict.journals),
             ("words lost", verdict.words_lost),
             ("words doubled", verdict.words_doubled),
             ("prompts sent", verdict.prompts),

@@ -1,6 +1,6 @@
 //! One run, from the launch of the swarm to the comparison.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -76,6 +76,8 @@ struct Run {
 
 /// Runs on a cluster. `disk` is the filesystem below the cluster's views; without views one is made.
 pub fn run(cluster: &TestCluster, disk: Option<SmallDisk>, options: Options) -> Report {
+    let journals = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for the agents' journals: {error}"));
+    let journal = journals.path();
     let workspace = SlurmWorkspace::echo(cluster)
         .looking_every_second()
         .configured(|config| {
@@ -84,6 +86,7 @@ pub fn run(cluster: &TestCluster, disk: Option<SmallDisk>, options: Options) -> 
                 "command": [options.agent, "--agent"],
                 "sandbox": "danger-full-access",
                 "approval_policy": "never",
+                "env": {(agent::JOURNAL): journal},
             });
             config["cluster"]["remote_binary"] = json!(requires::codeswarm());
             // Slurm leaves them five seconds.
@@ -131,7 +134,7 @@ pub fn run(cluster: &TestCluster, disk: Option<SmallDisk>, options: Options) -> 
     if let Err(why) = run.play() {
         run.report.given_up = Some(why);
     }
-    run.conclude()
+    run.conclude(journal)
 }
 
 impl Run {
@@ -434,7 +437,7 @@ impl Run {
         }
     }
 
-    fn conclude(mut self) -> Report {
+    fn conclude(mut self, journal: &Path) -> Report {
         let ended = Instant::now();
         for (_, undo) in std::mem::take(&mut self.undo) {
             self.end_fault(&undo);
@@ -450,8 +453,8 @@ impl Run {
         for end in prompts.flat_map(|prompt| &prompt.ends) {
             *self.report.ends.entry(end.clone()).or_default() += 1;
         }
-        self.report.verdict = Verdict::of(&books, &self.field.workspace);
-        self.report.other = Verdict::of(&open(self.seats.other_books()), &self.field.workspace);
+        self.report.verdict = Verdict::of(&books, &self.field.workspace, journal);
+        self.report.other = Verdict::of(&open(self.seats.other_books()), &self.field.workspace, journal);
         drop(books);
         if self.report.given_up.is_some() {
             self.keep_traces();

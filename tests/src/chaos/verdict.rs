@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -11,6 +12,9 @@ use crate::workspace::Workspace;
 
 /// Differences beyond these are counted and not told one by one.
 const TOLD: usize = 20;
+
+/// The ends of turns whose words must all be there up to the last one that the agent has written.
+const HEARD_OUT: [&str; 3] = ["completed", "failed: agent_died", "interrupted: other"];
 
 /// Sums over all nodes of all swarms.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Verdict {
     pub words_lost: u64,
     /// Words that stand there twice, or after a later one.
     pub words_doubled: u64,
+    /// Prompts whose agents have noted how much they said.
+    pub journals: u64,
     /// Prompts that were given.
     pub prompts: u64,
     /// Prompts that were acknowledged.
@@ -65,12 +71,14 @@ struct Said {
     started: u64,
     /// The last word.
     word: u64,
+    /// The agent's name for the turn.
+    turn: Option<String>,
     completed: bool,
 }
 
 impl Verdict {
-    /// Compares everything. The swarms must have ended.
-    pub fn of(books: &Books, workspace: &Workspace) -> Self {
+    /// Compares everything. The swarms must have ended. `journal` is the folder of the agents' journals.
+    pub fn of(books: &Books, workspace: &Workspace, journal: &Path) -> Self {
         let mut verdict = Self {
             doubled: books.doubled,
             out_of_order: books.out_of_order,
@@ -82,7 +90,7 @@ impl Verdict {
             for (node, book) in swarm.nodes.iter().enumerate() {
                 verdict.node(workspace, swarm, node as u32, book, &mut said);
             }
-            verdict.prompts(swarm, &said);
+            verdict.prompts(swarm, &said, journal);
         }
         verdict
     }
@@ -178,6 +186,8 @@ impl Verdict {
             "turn_complete" => said.completed |= record["status"] == "completed",
             "assistant_delta" | "reasoning_delta" => {
                 let content = record["content"].as_str().unwrap_or_default();
+                let item = record["item_id"].as_str().and_then(|item| item.split_once('-'));
+                said.turn = item.map(|(_, turn)| turn.to_owned());
                 for word in content.split_whitespace() {
                     let number = word.parse().unwrap_or(0);
                     self.words += 1;
@@ -197,7 +207,7 @@ impl Verdict {
         }
     }
 
-    fn prompts(&mut self, swarm: &SwarmBook, said: &HashMap<String, Said>) {
+    fn prompts(&mut self, swarm: &SwarmBook, said: &HashMap<String, Said>, journal: &Path) {
         for (request, prompt) in &swarm.prompts {
             self.prompts += 1;
             let nothing = Said::default();
@@ -221,6 +231,21 @@ impl Verdict {
                     said.word, prompt.words
                 ));
             }
+            // A worker that lives reads what its agent has said to the end, however that ends.
+            let heard_out = prompt.ends.iter().any(|end| HEARD_OUT.contains(&end.as_str()));
+            let written = said
+                .turn
+                .as_ref()
+                .and_then(|turn| std::fs::read_to_string(journal.join(turn)).ok());
+            let written = written.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
+            self.journals += u64::from(written > 0 && heard_out);
+            if heard_out && said.word < written {
+                self.words_lost += written - said.word;
+                self.tell(format!(
+                    "{request}: {} of {written} words, {:?}",
+                    said.word, prompt.ends
+                ));
+            }
             let failed = prompt.ends.iter().any(|end| end.starts_with(NOT_STARTED));
             if failed && said.started > 0 {
                 self.started_after_failure += 1;
@@ -242,4 +267,98 @@ fn lines(workspace: &Workspace, folders: &[&str], job: &str, node: u32) -> impl 
     let reader = file.map(|file| BufReader::with_capacity(1 << 16, file));
     let split = reader.into_iter().flat_map(|reader| reader.split(b'\n'));
     split.map_while(Result::ok).filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::super::books::{Prompt, prompt_name};
+    use super::*;
+
+    /// What a worker records of a prompt whose agent counts to three.
+    fn records() -> Vec<Value> {
+        let said = [
+            json!({"type": "turn_started"}),
+            json!({"type": "reasoning_delta", "content": "1 ", "item_id": "reasoning-t"}),
+            json!({"type": "assistant_delta", "content": "2 ", "item_id": "answer-t"}),
+            json!({"type": "reasoning_delta", "content": "3 ", "item_id": "reasoning-t"}),
+            json!({"type": "turn_complete", "status": "completed"}),
+        ];
+        let mut records = said.to_vec();
+        for (seq, record) in (1..).zip(&mut records) {
+            let place = json!({"job_id": "7", "node_id": 0, "injection_id": "i", "seq": seq});
+            record
+                .as_object_mut()
+                .unwrap()
+                .extend(place.as_object().unwrap().clone());
+        }
+        records
+    }
+
+    /// A client was told `heard`, and the file holds `file`.
+    fn judged(heard: &[Value], file: &[Value]) -> Verdict {
+        let workspace = Workspace::echo();
+        fs::create_dir_all(workspace.mailbox("archive")).unwrap();
+        let lines: String = file.iter().map(|record| format!("{record}\n")).collect();
+        fs::write(workspace.mailbox("archive").join("7_00.jsonl"), lines).unwrap();
+        let mut books = Books::default();
+        let mut swarm = SwarmBook::new("s", "7", 1);
+        let prompt = Prompt {
+            node: 0,
+            words: 3,
+            command: json!({"request_id": "r"}),
+            injection: None,
+            ends: Vec::new(),
+        };
+        swarm.prompts.insert(prompt_name("r", 0), prompt);
+        books.swarms.push(swarm);
+        books.take(&json!({"type": "inject_ack", "request_id": "r", "injection_id": "i", "job_id": "7", "node_id": 0, "seq": 0, "sub": 1}));
+        for record in heard {
+            books.take(record);
+        }
+        Verdict::of(&books, &workspace, workspace.path())
+    }
+
+    #[test]
+    fn a_whole_copy_of_a_whole_answer_breaks_nothing() {
+        let verdict = judged(&records(), &records());
+        assert_eq!(verdict.broken(), [], "{verdict:#?}");
+        assert_eq!(
+            (verdict.records, verdict.seen, verdict.words, verdict.completed),
+            (5, 5, 3, 1)
+        );
+    }
+
+    #[test]
+    fn what_the_client_lacks_has_twice_or_otherwise_is_counted() {
+        let mut lacking = records();
+        lacking.remove(2);
+        assert_eq!(judged(&lacking, &records()).lost, 1);
+        let mut twice = records();
+        twice.insert(3, records()[2].clone());
+        assert_eq!(judged(&twice, &records()).doubled, 1);
+        let mut changed = records();
+        changed[3]["content"] = json!("4 ");
+        assert_eq!(judged(&changed, &records()).invented, 1);
+        let mut more = records();
+        more.push(json!({"type": "notice", "job_id": "7", "node_id": 0, "seq": 6}));
+        assert_eq!(judged(&more, &records()).invented, 1);
+        assert_eq!(judged(&records()[..4], &records()).never_ended, 1);
+    }
+
+    #[test]
+    fn words_that_are_missing_or_doubled_and_a_second_start_are_counted_in_the_files() {
+        let mut short = records();
+        short[3]["content"] = json!("");
+        assert_eq!(judged(&short, &short).words_lost, 1);
+        let mut again = records();
+        again[3]["content"] = json!("2 3 ");
+        assert_eq!(judged(&again, &again).words_doubled, 1);
+        let mut twice = records();
+        twice[1]["type"] = json!("turn_started");
+        assert_eq!(judged(&twice, &twice).started_twice, 1);
+    }
 }

@@ -72,6 +72,27 @@ fn p3_p6_a_prompt_that_came_as_the_job_was_requeued_waits_for_its_next_life_and_
 }
 
 #[test]
+fn a_prompt_that_comes_between_the_last_workers_end_and_slurms_word_waits_for_that() {
+    for (state, reason, is_run_again) in [("PENDING", "BeginTime", true), ("CANCELLED", "None", false)] {
+        let mut alone = connected();
+        alone.running("27");
+        for rank in 0..2 {
+            alone.record(&place("27", rank), 1, told_to_end(), None);
+            alone.exits(&place("27", rank));
+        }
+        alone.now += Duration::from_secs(1);
+        let effects = alone.command(inject("27"));
+        let waits = accepted(&effects).remove(0);
+        assert_eq!(append(&effects), None);
+        alone.now += Duration::from_secs(1);
+        let word = shown("27", state, reason, u32::from(is_run_again));
+        let effects = alone.answer(Errand::Show(job("27"), alone.now), word);
+        assert_eq!(append(&effects).is_some(), is_run_again);
+        assert_eq!(alone.core.is_open(&waits), is_run_again);
+    }
+}
+
+#[test]
 fn p6_a_worker_that_was_told_to_end_in_a_job_that_goes_on_ends_its_prompts() {
     let mut alone = connected();
     alone.running("27");
