@@ -56,7 +56,7 @@ impl TestCluster {
             return Self::of(Arc::new(Running { dir, own: None }));
         }
         let mut slot = OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = slot.upgrade().unwrap_or_else(|| Running::up(&[]));
+        let running = slot.upgrade().unwrap_or_else(|| Running::up(&[], None));
         *slot = Arc::downgrade(&running);
         drop(slot);
         Self::of(running)
@@ -64,7 +64,13 @@ impl TestCluster {
 
     /// One for this test alone, whose nodes see [`TestCluster::work`] through other mounts than the login node does.
     pub fn with_views() -> Self {
-        Self::of(Running::up(&["--fuse"]))
+        Self::of(Running::up(&["--fuse"], None))
+    }
+
+    /// The same with the vices of NFS: see [`HostFs`](crate::hostfs::HostFs). The options are codeswarm-hostfs's own.
+    pub fn hostile(hostfs: &Path, options: &[&str]) -> Self {
+        let option = format!("--hostfs={}", options.join(" "));
+        Self::of(Running::up(&[&option], Some(hostfs)))
     }
 
     fn of(running: Arc<Running>) -> Self {
@@ -249,12 +255,15 @@ impl TestCluster {
 }
 
 impl Running {
-    fn up(options: &[&str]) -> Arc<Self> {
+    fn up(options: &[&str], hostfs: Option<&Path>) -> Arc<Self> {
         let own = tempfile::Builder::new().prefix("cs-cluster-").tempdir();
         let own = own.unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         let dir = own.path().to_owned();
         let running = Self { dir, own: Some(own) };
         let mut command = Command::new(script("up"));
+        if let Some(hostfs) = hostfs {
+            command.env("CODESWARM_HOSTFS", hostfs);
+        }
         command
             .args(options)
             .args(["--for", &std::process::id().to_string()])

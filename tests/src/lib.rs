@@ -14,6 +14,7 @@ pub mod cli;
 pub mod cluster;
 pub mod codex_swarm;
 pub mod fakes;
+pub mod hostfs;
 pub mod json_process;
 pub mod kept_worker;
 pub mod login_node;

@@ -45,6 +45,23 @@ pub fn cluster_views() -> Option<TestCluster> {
     Requirement::ClusterViews.meet().map(|_| TestCluster::with_views())
 }
 
+/// The program that serves a hostile filesystem, where the test cluster can have one: see
+/// [`TestCluster::hostile`].
+pub fn hostfs() -> Option<PathBuf> {
+    Requirement::HostFs.meet()?;
+    let found = match std::env::var_os("CODESWARM_HOSTFS") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => beside_the_tests("codeswarm-hostfs"),
+    };
+    match found.filter(|path| path.is_file()) {
+        Some(path) => Some(path),
+        None => panic!(
+            "there is no codeswarm-hostfs program beside the tests: run `cargo build -p codeswarm-hostfs` with the \
+             same profile, or set CODESWARM_HOSTFS to a program, or run `tests/run`"
+        ),
+    }
+}
+
 /// The `codeswarm` program under test: `CODESWARM_BIN`, else the one that Cargo has put beside the tests.
 pub fn codeswarm() -> PathBuf {
     let found = match std::env::var_os("CODESWARM_BIN") {
@@ -82,17 +99,20 @@ pub enum Requirement {
     Cluster,
     /// The same with FUSE and the right to mount.
     ClusterViews,
+    /// The same without bindfs, for the hostile filesystem.
+    HostFs,
 }
 
 impl Requirement {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Codex,
         Self::Node,
         Self::Python,
         Self::SmallDisk,
         Self::Cluster,
         Self::ClusterViews,
+        Self::HostFs,
     ];
 
     /// The function of this module that a test calls for it.
@@ -104,6 +124,7 @@ impl Requirement {
             Self::SmallDisk => "small_disk",
             Self::Cluster => "cluster",
             Self::ClusterViews => "cluster_views",
+            Self::HostFs => "hostfs",
         }
     }
 
@@ -124,6 +145,10 @@ impl Requirement {
                 "the test cluster, bindfs, /dev/fuse and the right to mount: run as root, in a container with \
                  CAP_SYS_ADMIN"
             }
+            Self::HostFs => {
+                "the test cluster, /dev/fuse, fusermount3 and the right to mount: run as root, in a container with \
+                 CAP_SYS_ADMIN"
+            }
         }
     }
 
@@ -139,16 +164,14 @@ impl Requirement {
                 .map(|name| program(name))
                 .collect::<Option<Vec<_>>>()?
                 .pop(),
-            Self::ClusterViews => {
-                let fuse = SmallDisk::is_possible() && Path::new("/dev/fuse").exists();
-                Self::Cluster.find().filter(|_| fuse).and(program("bindfs"))
-            }
+            Self::ClusterViews => Self::Cluster.find().filter(|_| fuse()).and(program("bindfs")),
+            Self::HostFs => Self::Cluster.find().filter(|_| fuse()).and(program("fusermount3")),
         }
     }
 
     /// Whether it can be missing although everything is required: a right that only an administrator can give.
     pub fn is_a_privilege(self) -> bool {
-        matches!(self, Self::SmallDisk | Self::ClusterViews)
+        matches!(self, Self::SmallDisk | Self::ClusterViews | Self::HostFs)
     }
 
     fn meet(self) -> Option<PathBuf> {
@@ -168,6 +191,10 @@ impl Requirement {
 /// Whether a missing requirement is a failure.
 pub fn everything_is_required() -> bool {
     std::env::var_os("CODESWARM_TESTS").is_some_and(|value| value == "all")
+}
+
+fn fuse() -> bool {
+    SmallDisk::is_possible() && Path::new("/dev/fuse").exists()
 }
 
 /// Where a program is: also where those for administrators are, which not every PATH has.

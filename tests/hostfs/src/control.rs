@@ -40,6 +40,10 @@ fn carry_out(host: &Host, command: Command) -> String {
             host.faults().add(rule);
             "ok".to_owned()
         }
+        Command::Blow(weather) => {
+            host.faults().blow(weather);
+            "ok".to_owned()
+        }
         Command::Heal => format!("faults={}", host.faults().heal()),
         Command::Told => {
             let faults = host.faults().done();

@@ -122,27 +122,22 @@ pub struct Faults {
 }
 
 /// Small troubles as a seed draws them: what happens often enough to be met by every part of a program.
-#[derive(Debug)]
-struct Weather {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weather {
     draws: Draws,
     per_mille: u64,
+    path: Option<String>,
 }
 
 impl Faults {
-    /// With passing troubles, in so many of a thousand requests.
-    pub fn seeded(seed: u64, per_mille: u64) -> Self {
-        Self {
-            weather: Some(Weather {
-                draws: Draws::new(seed),
-                per_mille,
-            }),
-            ..Self::default()
-        }
-    }
-
     /// Adds a rule.
     pub fn add(&mut self, rule: Rule) {
         self.rules.push(rule);
+    }
+
+    /// Small troubles, from now on.
+    pub fn blow(&mut self, weather: Weather) {
+        self.weather = Some(weather);
     }
 
     /// Nothing goes wrong any more. Returns how often something has.
@@ -180,7 +175,7 @@ impl Faults {
                 }
                 Some(act)
             }
-            None => self.weather.as_mut().and_then(|weather| weather.decide(op)),
+            None => self.weather.as_mut().and_then(|weather| weather.decide(op, path)),
         };
         self.done += u64::from(act.is_some());
         act
@@ -188,11 +183,21 @@ impl Faults {
 }
 
 impl Weather {
-    fn decide(&mut self, op: Op) -> Option<Act> {
+    /// In so many of a thousand requests, where the path has this in it.
+    pub fn new(seed: u64, per_mille: u64, path: Option<String>) -> Self {
+        Self {
+            draws: Draws::new(seed),
+            per_mille,
+            path,
+        }
+    }
+
+    fn decide(&mut self, op: Op, path: &str) -> Option<Act> {
         const EIO: Errno = Errno(5);
         const ENOSPC: Errno = Errno(28);
         const STALE: Errno = Errno(116);
-        if self.draws.below(1000) >= self.per_mille {
+        let fits = self.path.as_deref().is_none_or(|part| path.contains(part));
+        if !fits || self.draws.below(1000) >= self.per_mille {
             return None;
         }
         let stall = Act::Stall(Duration::from_millis(self.draws.below(400)));
@@ -219,7 +224,7 @@ impl Weather {
 }
 
 /// Numbers that a seed decides (the splitmix64 sequence).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draws(u64);
 
 impl Draws {
@@ -266,7 +271,8 @@ mod tests {
     #[test]
     fn the_same_seed_draws_the_same_troubles() {
         let play = |seed| {
-            let mut faults = Faults::seeded(seed, 200);
+            let mut faults = Faults::default();
+            faults.blow(Weather::new(seed, 200, None));
             let ops = (0..500).map(|turn| Op::ALL[turn % Op::ALL.len()]);
             let acts: Vec<_> = ops.map(|op| faults.decide("a", op, "")).collect();
             (acts, faults.done())

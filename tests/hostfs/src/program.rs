@@ -46,12 +46,6 @@ struct Program {
     /// A command in force from the start; as often as there are such.
     #[arg(long = "fault", value_name = "COMMAND")]
     faults: Vec<String>,
-    /// Small troubles, as this seed draws them.
-    #[arg(long, value_name = "N", requires = "trouble_per_mille")]
-    seed: Option<u64>,
-    /// In so many of a thousand requests.
-    #[arg(long, value_name = "N", requires = "seed")]
-    trouble_per_mille: Option<u64>,
     /// Ends when this process has ended.
     #[arg(long = "for", value_name = "PID")]
     owner: Option<i32>,
@@ -86,13 +80,11 @@ fn run(program: &Program) -> Result<(), String> {
             .ok_or(format!("--client {client}: NAME=DIR is wanted"))?;
         clients.push((name.to_owned(), PathBuf::from(at)));
     }
-    let mut faults = match (program.seed, program.trouble_per_mille) {
-        (Some(seed), Some(per_mille)) => Faults::seeded(seed, per_mille),
-        _ => Faults::default(),
-    };
+    let mut faults = Faults::default();
     for line in &program.faults {
         match line.parse()? {
             Command::Add(rule) => faults.add(rule),
+            Command::Blow(weather) => faults.blow(weather),
             Command::Heal | Command::Told => return Err(format!("--fault {line}: it is none")),
         }
     }

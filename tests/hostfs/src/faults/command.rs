@@ -4,6 +4,7 @@
 //! fail CLIENT OPS ERRNO [happens | holes] [times=N] [path=PART]
 //! half CLIENT [times=N] [path=PART]
 //! stall CLIENT OPS MILLISECONDS [times=N] [path=PART]
+//! weather SEED PER_MILLE [path=PART]
 //! heal
 //! told
 //! ```
@@ -12,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::{Act, Errno, Op, Rule};
+use super::{Act, Errno, Op, Rule, Weather};
 use crate::file::Loss;
 
 /// One line.
@@ -20,6 +21,8 @@ use crate::file::Loss;
 pub enum Command {
     /// Something is to go wrong.
     Add(Rule),
+    /// Small troubles are to come.
+    Blow(Weather),
     /// Nothing is to go wrong any more.
     Heal,
     /// What the clients were told is asked for.
@@ -41,6 +44,19 @@ impl std::str::FromStr for Command {
                     more => (Act::Fail(errno(error)?, Loss::Everything), more),
                 };
                 rule(client, ops, act, more)
+            }
+            ["weather", seed, per_mille, ref more @ ..] => {
+                let number = |word: &str| word.parse().map_err(|_| format!("{word} is no number"));
+                let path = match more {
+                    [] => None,
+                    [word] => Some(
+                        word.strip_prefix("path=")
+                            .ok_or(format!("unknown word {word}"))?
+                            .to_owned(),
+                    ),
+                    _ => return Err("too many words".to_owned()),
+                };
+                Ok(Self::Blow(Weather::new(number(seed)?, number(per_mille)?, path)))
             }
             ["half", client, ref more @ ..] => rule(client, "write", Act::Half, more),
             ["stall", client, ops, milliseconds, ref more @ ..] => {
@@ -149,6 +165,10 @@ mod tests {
                 "half worker",
                 Command::Add(rule(Some("worker"), &[Op::Write], Act::Half)),
             ),
+            (
+                "weather 7 20 path=mailbox/",
+                Command::Blow(Weather::new(7, 20, Some("mailbox/".to_owned()))),
+            ),
             ("heal", Command::Heal),
         ];
         for (line, expected) in cases {
@@ -166,6 +186,8 @@ mod tests {
             "fail worker sync EIO often",
             "stall worker any soon",
             "half worker times=x",
+            "weather 1",
+            "weather 1 often",
         ] {
             assert!(line.parse::<Command>().is_err(), "{line}");
         }
