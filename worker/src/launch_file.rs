@@ -9,8 +9,9 @@ use codeswarm_protocol::{Place, VERSION};
 
 use crate::error::WorkerError;
 
-/// How long a file that is not there is waited for on a shared filesystem, which may remember its absence (nfs(5)). It
-/// was written before the job was submitted, so whoever waits for this worker is to hear soon that it is missing.
+/// How long a file that is not there, or not whole, is waited for on a shared filesystem, which may remember its absence
+/// (nfs(5)) or show a name before the bytes. It was written whole before the job was submitted, so whoever waits for this
+/// worker is to hear soon that it is missing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// No launch file is this long, in bytes; one that is has something else in it.
@@ -26,7 +27,7 @@ pub fn read(mailbox: &Mailbox, place: &Place, named: Option<&Path>) -> Result<La
     read_within(patience, mailbox, place, named)
 }
 
-/// The same, with how long a file that is not there is waited for.
+/// The same, with how long a file that is not there, or not whole, is waited for.
 pub fn read_within(
     patience: Duration,
     mailbox: &Mailbox,
@@ -57,23 +58,34 @@ fn read_when_there(path: &Path, patience: Duration) -> std::io::Result<Vec<u8>> 
     let since = Instant::now();
     let mut told = false;
     loop {
-        let size = match std::fs::metadata(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && since.elapsed() < patience => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(path = %path.display(), "the launch file is not there yet; it is waited for");
-                }
-                std::thread::sleep(Duration::from_secs(1));
-                continue;
-            }
-            other => other?.len(),
+        let found = read_some(path);
+        let is_late = match &found {
+            Ok(text) => has_more_to_come(text),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         };
-        if size > LONGEST {
-            return Err(std::io::Error::other(format!(
-                "it has {size} bytes; {LONGEST} are the most"
-            )));
+        if !is_late || since.elapsed() >= patience {
+            return found;
         }
-        return std::fs::read(path);
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(path = %path.display(), "the launch file is not there yet, or not whole; it is waited for");
+        }
+        std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
+    let size = std::fs::metadata(path)?.len();
+    if size > LONGEST {
+        return Err(std::io::Error::other(format!(
+            "it has {size} bytes; {LONGEST} are the most"
+        )));
+    }
+    std::fs::read(path)
+}
+
+/// Whether bytes are missing: at the end, or where NULs stand (no JSON has one).
+fn has_more_to_come(text: &[u8]) -> bool {
+    text.contains(&0) || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err_and(|error| error.is_eof())
 }
 
 /// Reads the version before anything else: fields may have changed with it.
@@ -149,6 +161,26 @@ mod tests {
         let garbage = read(&mailbox, &place(0), Some(&path)).unwrap_err();
         assert!(garbage.to_string().contains("garbage.json"), "{garbage}");
         assert_eq!(garbage.exit_code(), 78);
+    }
+
+    #[test]
+    fn a_file_whose_bytes_come_after_its_name_is_waited_for() {
+        let text = json!({"version": VERSION, "node_count": 1, "agent": {"kind": "echo"}}).to_string();
+        let nuls = "\0".repeat(text.len());
+        for early in ["", &text[..9], &nuls, &format!("{}{}", &text[..9], &nuls[9..])] {
+            let here = tempfile::tempdir().unwrap();
+            let path = here.path().join("s-1.json");
+            std::fs::write(&path, early).unwrap();
+            let (late, whole) = (path.clone(), text.clone());
+            let writer = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(100));
+                std::fs::write(late, whole).unwrap();
+            });
+            let mailbox = Mailbox::at(here.path());
+            let spec = read_within(Duration::from_secs(60), &mailbox, &place(0), Some(&path)).unwrap();
+            assert_eq!(spec.node_count, 1, "{early:?}");
+            writer.join().unwrap();
+        }
     }
 
     #[test]
