@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cluster::TestCluster;
 
@@ -16,8 +16,13 @@ pub struct HostFs {
 impl HostFs {
     /// The one of this cluster.
     pub fn of(cluster: &TestCluster) -> Self {
+        Self::at(&cluster.dir().join("hostfs.sock"))
+    }
+
+    /// One whose control socket this is.
+    pub fn at(socket: &Path) -> Self {
         Self {
-            socket: cluster.dir().join("hostfs.sock"),
+            socket: socket.to_owned(),
         }
     }
 
