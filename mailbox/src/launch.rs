@@ -26,7 +26,7 @@ pub fn write(mailbox: &Mailbox, swarm: &SwarmId, data: &[u8]) -> Result<(), Mail
     file.write_all(data).map_err(MailboxError::io("write", &unfinished))?;
     file.sync_all().map_err(MailboxError::io("sync", &unfinished))?;
     drop(file);
-    std::fs::rename(&unfinished, &path).map_err(MailboxError::io("rename", &unfinished))?;
+    open::rename(&unfinished, &path).map_err(MailboxError::io("rename", &unfinished))?;
     open::sync_folder(&folder)
 }
 

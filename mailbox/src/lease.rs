@@ -289,7 +289,7 @@ fn write_lease(mailbox: &Mailbox, lines: &Lines) -> Result<(), MailboxError> {
         file.set_len(0)?;
         file.write_all(&text)?;
         file.sync_data()?;
-        std::fs::rename(&beside, &path)
+        open::rename(&beside, &path)
     })();
     written.map_err(failed)
 }

@@ -115,6 +115,21 @@ fn size_by_opening(path: &Path) -> io::Result<Option<u64>> {
     }
 }
 
+/// Gives a file another name, in the place of what has that name. A failure is believed only if the file is not there
+/// afterwards: a rename may be told as failed and have happened (rename(2), on NFS).
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    rename_by(from, to, |from, to| std::fs::rename(from, to))
+}
+
+pub(crate) fn rename_by(from: &Path, to: &Path, rename: impl FnOnce(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    let file = |path: &Path| std::fs::symlink_metadata(path).map(|seen| (seen.dev(), seen.ino()));
+    let moved = file(from)?;
+    match rename(from, to) {
+        Err(error) if file(to).ok() != Some(moved) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), MailboxError> {
     let folder = File::open(path).map_err(MailboxError::io("open", path))?;
@@ -122,5 +137,28 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), MailboxError> {
         // Some network filesystems cannot sync a folder and need not: their names are the server's.
         Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOTSUP | rustix::io::Errno::BADF) => Ok(()),
         Err(error) => Err(MailboxError::io("sync", path)(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p9_a_rename_that_fails_and_has_happened_is_one() {
+        let here = tempfile::tempdir().unwrap();
+        let (from, to) = (here.path().join("from"), here.path().join("to"));
+        for old in [false, true] {
+            std::fs::write(&from, "new").unwrap();
+            if old {
+                std::fs::write(&to, "old").unwrap();
+            }
+            let failed = || Err(io::Error::other("the answer was lost"));
+            rename_by(&from, &to, |_, _| failed()).unwrap_err();
+            assert!(from.exists());
+            rename_by(&from, &to, |from, to| std::fs::rename(from, to).and_then(|()| failed())).unwrap();
+            assert_eq!(std::fs::read(&to).unwrap(), b"new");
+            std::fs::remove_file(&to).unwrap();
+        }
     }
 }
