@@ -337,6 +337,13 @@ impl Mailbox {
         self.locate_file(place).map(|(located, ..)| located)
     }
 
+    /// How long a node's inbox is now, in bytes, whatever this machine's caches say; 0 if it has none yet.
+    pub fn inbox_length(&self, place: &Place) -> Result<u64, MailboxError> {
+        let path = self.inbox(place);
+        let size = open::size_by_name(&path, self.filesystem().is_network());
+        Ok(size.map_err(MailboxError::io("look at", &path))?.unwrap_or(0))
+    }
+
     /// The same with the name it was found under (which may have the rank unpadded) and its size in bytes.
     pub(crate) fn locate_file(&self, place: &Place) -> Result<(Located, PathBuf, u64), MailboxError> {
         let found = self.locate_stem(&place.stem())?;

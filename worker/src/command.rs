@@ -184,7 +184,7 @@ fn prepare(mailbox: Mailbox, assignment: &Assignment) -> Result<Prepared, Worker
     if FilesystemKind::of(home.path()).is_ok_and(FilesystemKind::is_network) {
         tracing::warn!(home = %home.path().display(), "the agent's home is on a shared filesystem; set TMPDIR to a disk of this node");
     }
-    let inbox_length = std::fs::metadata(mailbox.inbox(&place)).map_or(0, |inbox| inbox.len());
+    let inbox_length = mailbox.inbox_length(&place)?;
     let keep = mailbox.session_dir(&place);
     Ok(Prepared {
         mailbox,

@@ -249,7 +249,7 @@ fn prepare_the_last(mailbox: Mailbox, assignment: &Assignment, given_up: GivenUp
     let settings = launch.as_ref().map_or_else(|_| Settings::unknown(), Settings::of);
     mailbox.make_folder(&mailbox.job_dir(&place.job_id))?;
     Ok(Prepared {
-        inbox_length: fs::metadata(mailbox.inbox(&place)).map_or(0, |inbox| inbox.len()),
+        inbox_length: mailbox.inbox_length(&place)?,
         mailbox,
         place,
         settings,
