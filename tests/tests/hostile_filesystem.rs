@@ -185,6 +185,15 @@ fn p4_p6_a_worker_that_is_killed_with_bytes_on_their_way_comes_back_to_them() {
 }
 
 #[test]
+fn p6_a_turn_whose_end_comes_after_the_jobs_end_has_one_end() {
+    let Some(hostfs) = requires::hostfs() else { return };
+    let mut hostile = Hostile::launch(&hostfs, &["--late-ms", "3000"], 1);
+    let running = hostile.inject(0, "[[echo deltas=5]] [[hang]]");
+    hostile.router.event_of(&running, "assistant_delta");
+    hostile.end();
+}
+
+#[test]
 fn p7_a_rename_into_the_archive_that_fails_and_has_happened_is_one() {
     let Some(hostfs) = requires::hostfs() else { return };
     let mut hostile = Hostile::launch(&hostfs, &["--names-seconds", "2"], 2);

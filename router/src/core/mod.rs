@@ -381,6 +381,7 @@ impl Core {
                 Some((_, Timer::Delivery(injection_id))) => self.delivery_timed_out(&injection_id, context),
                 Some((_, Timer::Retry(place))) => self.deliver_next(&place, context),
                 Some((_, Timer::Rest(place))) => self.look_for_the_end(&place, context),
+                Some((_, Timer::LastRecord(place))) => self.last_record(&place, context),
                 Some((_, Timer::Prepare(swarm_id))) => self.prepare(&swarm_id, context),
                 Some((_, Timer::Submission(swarm_id))) => self.submission_due(&swarm_id, context),
                 Some((_, Timer::Adoption(job_id))) => self.adoption_due(&job_id, context),
@@ -403,6 +404,8 @@ enum Timer {
     Retry(Place),
     /// Whether an outbox whose worker is gone was read to its end.
     Rest(Place),
+    /// The last record of an outbox in the archive was waited for.
+    LastRecord(Place),
     /// The mailbox files of a swarm of an earlier life could not be made.
     Prepare(SwarmId),
     /// A launch on its way to Slurm is to go on, or has waited too long.

@@ -137,6 +137,9 @@ pub struct Node {
     /// How it ends once its outbox is read to the end: its worker is gone.
     #[serde(skip)]
     pub(super) ending: Option<Ending>,
+    /// Until when its worker's last record is waited for, on the forward clock of this life: its outbox is in the archive.
+    #[serde(skip)]
+    pub(super) last_record_until: Option<Duration>,
     /// Whether its worker's last record was read.
     pub exit_said: bool,
     /// Whether a signal had told its worker to end, as Slurm does to a job that it will run again.
@@ -180,6 +183,7 @@ impl Default for Node {
             last_event_at: None,
             approvals: BTreeSet::new(),
             ending: None,
+            last_record_until: None,
             exit_said: false,
             told_to_end: false,
             recent: VecDeque::new(),

@@ -96,6 +96,7 @@ impl Core {
                 node.state = NodeState::Starting;
                 (node.host, node.pid, node.pid_started) = (Some(host), Some(pid), pid_started);
                 (node.current, node.exit_said, node.ended) = (None, false, false);
+                node.last_record_until = None;
                 node.told_to_end = false;
                 node.approvals.clear();
                 let known = ProviderCommand::Known {
@@ -162,6 +163,7 @@ impl Core {
                 node.exit_said = true;
                 node.told_to_end = matches!(&*reason, "sigterm" | "sigint");
                 node.current = None;
+                self.last_record(place, context);
             }
             _ => return,
         }

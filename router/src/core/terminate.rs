@@ -13,6 +13,10 @@ use super::{Change, Context, Core, Effect, ProviderCommand, ProviderEvent, Timer
 /// How soon it is looked again whether an outbox is read to its end.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// How long the last record of an archived outbox may be behind the rename. A worker writes it before; some shared
+/// filesystems show the name before the bytes.
+const LAST_RECORD_WITHIN: Duration = Duration::from_secs(60);
+
 impl Core {
     pub(super) fn terminate(
         &mut self,
@@ -124,7 +128,7 @@ impl Core {
         let over = match error {
             None => {
                 ending.give_up = None;
-                done && node.offset >= next
+                done && node.offset >= next && node.last_record_until.is_none()
             }
             Some(_) => {
                 let patience = self.settings.inject_timeout;
@@ -144,14 +148,36 @@ impl Core {
             // Told again to a new follower. Its job may be run again, and has prompts that wait for that.
             return;
         };
+        if !node.exit_said {
+            // The ends of its injections may be still to come as well.
+            let until = context.at.now + LAST_RECORD_WITHIN;
+            let until = *node.last_record_until.get_or_insert(until);
+            if context.at.now < until {
+                self.timers.insert((until, Timer::LastRecord(place.clone())));
+                return;
+            }
+        }
         node.ended = true;
+        node.last_record_until = None;
         let reason = "the worker has ended and its outbox is in the archive";
         self.node_over(place, NodeState::Exited, reason, context);
+    }
+
+    /// The last record of an archived outbox was read, or has been waited for.
+    pub(super) fn last_record(&mut self, place: &Place, context: &mut Context<'_>) {
+        if self
+            .nodes
+            .get(place)
+            .is_some_and(|node| node.last_record_until.is_some())
+        {
+            self.outbox_ended(place, context);
+        }
     }
 
     pub(super) fn outbox_reopened(&mut self, place: &Place, context: &mut Context<'_>) {
         if let Some(node) = self.nodes.get_mut(place) {
             (node.ended, node.exit_said, node.ending) = (false, false, None);
+            node.last_record_until = None;
             node.state = NodeState::Starting;
             self.save_node(place, context);
             self.deliver_next(place, context);

@@ -199,7 +199,18 @@ impl Alone {
 
     /// Its worker ends in order.
     pub(super) fn exits(&mut self, place: &Place) -> Vec<Effect> {
-        self.step(Input::OutboxEnded { place: place.clone() })
+        let mut effects = Vec::new();
+        let node = self.core.node(place);
+        if !node.is_some_and(|node| node.exit_said) {
+            let epoch = node.map_or(1, |node| node.epoch.0.max(1));
+            let last = Word::WorkerExit {
+                reason: "shutdown".to_owned(),
+                inbox_offset: 0,
+            };
+            effects = self.record(place, epoch, last, None);
+        }
+        effects.extend(self.step(Input::OutboxEnded { place: place.clone() }));
+        effects
     }
 }
 
