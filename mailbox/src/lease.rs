@@ -152,17 +152,21 @@ impl Lease {
     ) -> Result<Self, LeaseError> {
         let path = lease_path(mailbox);
         let mut claims = claims_size(mailbox)?;
-        if let Some(held) = read_lease(&path)?
-            && !held.released
-            && !is_dead_here(&held.holder, &holder.host)
-        {
+        let held = match find_lease(&path)? {
+            Found::Nothing => None,
+            // Its bytes may be on their way (N15), so somebody may hold it.
+            Found::Garbled => Some(None),
+            Found::Lease(lines) if lines.released || is_dead_here(&lines.holder, &holder.host) => None,
+            Found::Lease(lines) => Some(Some(lines.taken)),
+        };
+        if let Some(held) = held {
             claims = claim(mailbox)?;
             let until = Instant::now() + answer_within;
             while Instant::now() < until {
                 std::thread::sleep(LOOK_EVERY.min(answer_within));
                 if let Some(now) = read_lease(&path)?
                     && !now.released
-                    && (now.answered >= claims || now.taken != held.taken)
+                    && (now.answered >= claims || Some(now.taken) != held)
                 {
                     return Err(LeaseError::Held {
                         root: mailbox.root().to_owned(),
@@ -262,19 +266,34 @@ fn to_text(path: &Path, lines: &Lines) -> Result<Vec<u8>, MailboxError> {
     serde_json::to_vec(lines).map_err(|error| MailboxError::refused(path, format!("it cannot be spelled: {error}")))
 }
 
+/// What stands under the lease's name.
+enum Found {
+    Nothing,
+    /// Something that is no lease: it is empty, was cut off when its disk was full, or has not all come.
+    Garbled,
+    Lease(Lines),
+}
+
+/// The lease, where it can be read. What cannot be read holds nothing.
 fn read_lease(path: &Path) -> Result<Option<Lines>, MailboxError> {
+    Ok(match find_lease(path)? {
+        Found::Lease(lines) => Some(lines),
+        Found::Nothing | Found::Garbled => None,
+    })
+}
+
+fn find_lease(path: &Path) -> Result<Found, MailboxError> {
     use std::io::Read;
     let file = match open::open(path, How::Read) {
         Ok(file) => file,
-        Err(MailboxError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(MailboxError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
     };
     let mut text = Vec::new();
     file.take(16 * 1024)
         .read_to_end(&mut text)
         .map_err(MailboxError::io("read", path))?;
-    // What cannot be read holds nothing: it is empty, or was cut off when its disk was full.
-    Ok(serde_json::from_slice(&text).ok())
+    Ok(serde_json::from_slice(&text).map_or(Found::Garbled, Found::Lease))
 }
 
 /// Replaces the lease file as a whole, so that no reader sees half of it.

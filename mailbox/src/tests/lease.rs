@@ -137,3 +137,26 @@ fn who_holds_it_is_told_without_asking() {
         assert_eq!(crate::lease::holder(&mailbox).unwrap(), None, "{kind:?}");
     }
 }
+
+#[test]
+fn p2_a_lease_whose_bytes_are_on_their_way_may_be_held() {
+    let (_folder, mailbox) = mailbox(FilesystemKind::Network("nfs"));
+    let first = ask(&mailbox, "login1", 1, QUICK).unwrap();
+    let path = mailbox.folder().join("follower.lease");
+    let text = std::fs::read(&path).unwrap();
+    for early in [Vec::new(), vec![0; text.len()], text[..9].to_vec()] {
+        std::fs::write(&path, early).unwrap();
+        let (late, whole) = (path.clone(), text.clone());
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(QUICK);
+            std::fs::write(late, whole).unwrap();
+        });
+        let refused = ask(&mailbox, "login2", 2, Duration::from_secs(60)).unwrap_err();
+        assert!(matches!(refused, LeaseError::Held { .. }), "{refused}");
+        writer.join().unwrap();
+    }
+    // What never becomes a lease is nobody's.
+    std::fs::write(&path, "{").unwrap();
+    let second = ask(&mailbox, "login2", 2, QUICK).unwrap();
+    drop((first, second));
+}
