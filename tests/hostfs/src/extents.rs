@@ -40,14 +40,6 @@ impl Extents {
         self.pieces.insert(start, joined);
     }
 
-    /// Forgets what stands at or after a place.
-    pub fn truncate(&mut self, size: u64) {
-        self.pieces.split_off(&size);
-        if let Some((&start, piece)) = self.pieces.iter_mut().next_back() {
-            piece.truncate(usize::try_from(size - start).unwrap_or(usize::MAX));
-        }
-    }
-
     /// Copies what falls on `offset..offset + into.len()` over `into`.
     pub fn lay_over(&self, offset: u64, into: &mut [u8]) {
         for (start, piece) in &self.pieces {
@@ -113,8 +105,6 @@ mod tests {
         extents.write(2, b"12345678901234");
         assert_eq!(pieces(&extents), [(2, b"12345678901234".to_vec())]);
         assert_eq!((extents.end(), extents.len()), (16, 14));
-        extents.truncate(4);
-        assert_eq!(pieces(&extents), [(2, b"12".to_vec())]);
     }
 
     #[test]

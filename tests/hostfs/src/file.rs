@@ -179,6 +179,16 @@ impl FileView {
         self.flying.drain(..count).map(|(_, step)| step).collect()
     }
 
+    /// All that is not on the server, for what must come after it.
+    pub fn everything(&mut self) -> Vec<Step> {
+        self.dirty_since = None;
+        let flying = self.flying.drain(..).map(|(_, step)| step);
+        let mut steps: Vec<Step> = flying.collect();
+        let dirty = std::mem::take(&mut self.dirty).into_pieces();
+        steps.extend(dirty.map(|(offset, bytes)| Step::Write(offset, bytes)));
+        steps
+    }
+
     /// One's own bytes have changed the file on the server. What is known stays known if the file was as believed.
     pub fn landed(&mut self, step: &Step, before: Version, after: Version) {
         if let Step::Write(offset, bytes) = step {
@@ -192,10 +202,9 @@ impl FileView {
         }
     }
 
-    /// The file is cut on the server now, for this client asked for it.
+    /// The file has been cut on the server, for this client asked for it and had nothing of its own left.
     pub fn cut(&mut self, version: Version, now: Instant) {
         self.pages.clear();
-        self.dirty.truncate(version.size);
         self.asked = Some(now);
         self.version = version;
         self.size = version.size;

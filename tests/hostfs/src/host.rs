@@ -180,8 +180,9 @@ impl Host {
 
     /// Cuts a file, or fills it up with NULs, at the server.
     pub fn cut(&self, client: usize, ino: u64, size: u64) -> Result<()> {
-        self.sync(client, ino);
         let mut state = self.lock();
+        let steps = state.file(client, ino).everything();
+        state.carry_out(client, ino, &steps);
         state.server.cut(ino, size)?;
         let version = state.server.version(ino)?;
         state.file(client, ino).cut(version, Instant::now());

@@ -160,6 +160,27 @@ fn a_sync_that_fails_half_way_leaves_holes_before_its_last_page() {
 }
 
 #[test]
+fn what_was_sent_before_a_file_is_cut_does_not_come_after_it() {
+    let (mut server, began) = (Server::default(), Instant::now());
+    let mut writer = FileView::default();
+    writer.told(server.version(), began);
+    writer.write(0, b"old text", began);
+    writer.send(began, &settings(500, 0));
+    writer.write(8, b", more", began);
+    for step in writer.everything() {
+        server.carry_out(&step);
+    }
+    assert_eq!(server.bytes, b"old text, more");
+    server.bytes.clear();
+    writer.cut(server.version(), began);
+    writer.write(0, b"new", began);
+    assert_eq!(read(&mut writer, &server, began), b"new");
+    writer.send(began, &settings(500, 0));
+    server.land(&mut writer, after(began, 500));
+    assert_eq!(server.bytes, b"new");
+}
+
+#[test]
 fn an_old_write_is_sent_of_itself() {
     let began = Instant::now();
     let mut writer = FileView::default();
