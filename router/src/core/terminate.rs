@@ -136,7 +136,13 @@ impl Core {
             }
         };
         if over {
-            let (state, reason) = (ending.state, ending.reason.clone());
+            // A worker that has said its last word has ended of itself, whoever was heard first.
+            let state = if node.exit_said {
+                NodeState::Exited
+            } else {
+                ending.state
+            };
+            let reason = ending.reason.clone();
             self.node_over(&place, state, &reason, context);
         } else {
             self.timers.insert((context.at.now + LOOK_AGAIN, Timer::Rest(place)));

@@ -8,6 +8,7 @@ mod alone;
 mod clients;
 mod in_slurm;
 mod mailbox;
+mod node_ends;
 mod promises;
 mod provider;
 mod rules;

@@ -245,44 +245,6 @@ fn an_outbox_that_is_written_again_is_watched_by_the_next_life_too() {
 }
 
 #[test]
-fn p6_an_outbox_that_is_archived_before_its_last_records_are_seen_ends_with_them() {
-    let mut alone = Alone::new(settings());
-    let place = alone.launch(1);
-    let (id, ticket) = alone.inject(&place);
-    alone.step(Input::Appended { ticket, offset: 0 });
-    alone.record(&place, 1, worker_start(), None);
-    alone.record(&place, 1, started(), Some(&id));
-    // The rename is seen, and the bytes of the last records are not there yet.
-    let effects = alone.step(Input::OutboxEnded { place: place.clone() });
-    assert_eq!(told(&effects), Vec::<&RouterEvent>::new());
-    alone.now += Duration::from_secs(59);
-    assert_eq!(told(&alone.step(Input::Tick)), Vec::<&RouterEvent>::new());
-    alone.record(&place, 1, complete(), Some(&id));
-    assert!(!alone.core.injections.contains_key(&id), "it has ended");
-    let last = Word::WorkerExit {
-        reason: "shutdown".to_owned(),
-        inbox_offset: 0,
-    };
-    alone.record(&place, 1, last, None);
-    assert_eq!(alone.core.nodes[&place].state, NodeState::Exited);
-    alone.now += Duration::from_secs(60);
-    assert_eq!(told(&alone.step(Input::Tick)), Vec::<&RouterEvent>::new());
-}
-
-#[test]
-fn p6_an_outbox_that_is_archived_without_a_last_record_ends_what_is_open_after_a_while() {
-    let mut alone = Alone::new(settings());
-    let place = alone.launch(1);
-    let (id, ticket) = alone.inject(&place);
-    alone.step(Input::Appended { ticket, offset: 0 });
-    alone.record(&place, 1, worker_start(), None);
-    alone.step(Input::OutboxEnded { place: place.clone() });
-    alone.now += Duration::from_secs(60);
-    assert_eq!(failed(&alone.step(Input::Tick)), [&id]);
-    assert_eq!(alone.core.nodes[&place].state, NodeState::Exited);
-}
-
-#[test]
 fn the_answer_about_an_append_from_before_a_nodes_end_is_not_about_the_next_prompt() {
     let mut alone = Alone::new(settings());
     let place = alone.launch(2);
