@@ -70,7 +70,9 @@ fn write_private(path: &Path, content: &str) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(content.as_bytes())
+    file.write_all(content.as_bytes())?;
+    // On a shared filesystem an error may come as late as this, and later nobody would hear of it (write(2), close(2)).
+    file.sync_all()
 }
 
 /// The agent's home, on a disk of this node: `<TMPDIR or /tmp>/codeswarm-<uid>/<JOB>_<NN>`, for its owner alone.
