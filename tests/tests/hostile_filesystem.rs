@@ -28,16 +28,34 @@ struct Hostile {
 impl Hostile {
     /// A swarm that is ready, with a router that is told everything.
     fn launch(hostfs: &Path, options: &[&str], nodes: u32) -> Self {
+        Self::launch_with(hostfs, options, &[], json!({"command": "swarm_launch", "nodes": nodes}))
+    }
+
+    /// The same with faults that are there before anything is, and a launch in full.
+    fn launch_with(hostfs: &Path, options: &[&str], faults: &[&str], launch: Value) -> Self {
         let cluster = TestCluster::hostile(hostfs, options);
         let workspace = SlurmWorkspace::echo(&cluster).configured(|config| {
             config["cluster"]["remote_binary"] = json!(requires::codeswarm());
             config["router"]["inject_timeout_seconds"] = json!(30);
         });
+        let hostfs = HostFs::of(&cluster);
+        for fault in faults {
+            hostfs.command(fault);
+        }
         let mut router = RouterProcess::daemon(&workspace);
         router.follow_all();
-        let swarm = router.launch_ready(nodes);
+        let launched = router.asked(launch, "swarm_launched");
+        let text = |field: &str| launched[field].as_str().unwrap().to_owned();
+        let swarm = Swarm {
+            swarm_id: text("swarm_id"),
+            job_id: text("job_id"),
+            nodes: u32::try_from(launched["node_count"].as_u64().unwrap()).unwrap(),
+        };
+        router.wait_for("the swarm to run", |event| {
+            event["type"] == "swarm_status" && event["status"] == "running"
+        });
         Self {
-            hostfs: HostFs::of(&cluster),
+            hostfs,
             workspace,
             router,
             swarm,
@@ -323,9 +341,80 @@ fn p9_a_filesystem_that_stalls_for_a_while_costs_that_while() {
 }
 
 #[test]
+fn p9_instructions_that_do_not_fit_are_not_taken_for_written() {
+    let Some(hostfs) = requires::hostfs() else { return };
+    let content = "You are a careful agent.\n".repeat(400);
+    for fault in [
+        "fail compute sync,close ENOSPC path=AGENTS.md times=1",
+        "fail compute write EDQUOT path=AGENTS.md times=1",
+        "fail compute rename EIO happens path=AGENTS.md times=1",
+    ] {
+        let launch = json!({"command": "swarm_launch", "nodes": 1, "agents_md_content": content});
+        let mut hostile = Hostile::launch_with(&hostfs, &[], &[fault], launch);
+        let folder = hostile.workspace.node_dir(&hostile.swarm.job_id, 0);
+        let written = std::fs::read_to_string(folder.join("AGENTS.md")).unwrap();
+        assert_eq!(written, content, "{fault}");
+        hostile.hostfs.heal();
+        hostile.turn(0, "hello");
+        hostile.end();
+    }
+}
+
+#[test]
+fn p9_a_lease_and_a_launch_file_whose_renames_have_happened_are_there() {
+    let Some(hostfs) = requires::hostfs() else { return };
+    let faults = [
+        "fail login rename EIO happens path=follower.lease",
+        "fail login rename EIO happens path=launch/",
+    ];
+    let launch = json!({"command": "swarm_launch", "nodes": 1});
+    let mut hostile = Hostile::launch_with(&hostfs, &[], &faults, launch);
+    let told = hostile.hostfs.told();
+    assert!(told["faults"] >= 2, "{told:?}");
+    hostile.turn(0, "hello");
+    let is_trouble = |event: &Value| event["type"] == "router_trouble" || event["type"] == "command_rejected";
+    let lines = hostile.router.lines();
+    assert!(!lines.iter().any(is_trouble), "{lines:#?}");
+    hostile.end();
+}
+
+#[test]
+fn p2_p4_reads_that_fail_for_a_while_miss_and_double_nothing() {
+    let Some(hostfs) = requires::hostfs() else { return };
+    let mut hostile = Hostile::launch(&hostfs, &[], 1);
+    for fault in [
+        "fail login read EIO path=outbox/ times=3",
+        "fail login open ESTALE path=outbox/ times=3",
+        "fail login attributes,lookup EIO path=outbox/ times=4",
+        "fail compute read ESTALE path=inbox/ times=3",
+        "fail compute open EIO path=inbox/ times=2",
+        "fail compute attributes,lookup EACCES path=inbox/ times=2",
+    ] {
+        let before = hostile.hostfs.told()["faults"];
+        hostile.hostfs.command(fault);
+        hostile.turn(0, &format!("{fault} [[echo deltas=30 pace_ms=5]]"));
+        assert!(hostile.hostfs.told()["faults"] > before, "{fault}");
+    }
+    hostile.end();
+}
+
+/// Further seeds by hand: `CODESWARM_HOSTILE_SEEDS=3-40`.
+fn seeds() -> Vec<u64> {
+    let Ok(asked) = std::env::var("CODESWARM_HOSTILE_SEEDS") else {
+        return vec![1, 2];
+    };
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("seeds {asked:?}"));
+    match asked.split_once('-') {
+        Some((first, last)) => (number(first)..=number(last)).collect(),
+        None => vec![number(&asked)],
+    }
+}
+
+#[test]
 fn p4_p6_small_troubles_of_all_kinds_lose_and_double_nothing() {
     let Some(hostfs) = requires::hostfs() else { return };
-    for seed in ["1", "2"] {
+    for seed in seeds() {
+        println!("seed {seed}");
         let options = ["--nul-gap-ms", "20", "--attributes-seconds", "1.5"];
         let mut hostile = Hostile::launch(&hostfs, &options, 2);
         hostile.hostfs.command(&format!("weather {seed} 25 path=mailbox/"));
