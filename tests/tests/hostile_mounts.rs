@@ -237,7 +237,7 @@ fn no_event_goes_from_one_client_to_the_other() {
     let Some(hostfs) = requires::hostfs() else { return };
     let mounts = Mounts::new(&hostfs, &[]);
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
-    inotify::add_watch(&watch, &mounts.at("b", ""), inotify::WatchFlags::CREATE).unwrap();
+    inotify::add_watch(&watch, mounts.at("b", ""), inotify::WatchFlags::CREATE).unwrap();
     let heard = || {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 1024];
         inotify::Reader::new(&watch, &mut buffer).next().is_ok()
