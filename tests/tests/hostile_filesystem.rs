@@ -234,6 +234,55 @@ fn p7_a_rename_into_the_archive_that_fails_is_tried_again() {
     told.heal();
 }
 
+/// The last record stands in the outbox, which is where it stays.
+#[test]
+fn p4_p7_an_archive_that_refuses_costs_no_record_and_no_end() {
+    let Some(hostfs) = requires::hostfs() else { return };
+    let mut hostile = Hostile::launch(&hostfs, &[], 1);
+    hostile.turn(0, "before");
+    let running = hostile.inject(0, "[[echo deltas=5]] [[hang]]");
+    hostile.router.event_of(&running, "assistant_delta");
+    hostile.hostfs.command("fail compute rename EROFS path=outbox/");
+    hostile.router.terminate(&hostile.swarm);
+    let exited = |event: &Value| event["type"] == "worker_exit";
+    hostile.router.wait_for("the worker's last record", exited);
+    hostile.hostfs.heal();
+    assert_account(
+        &hostile.workspace,
+        &hostile.swarm,
+        &hostile.router.lines(),
+        &hostile.injections,
+    );
+}
+
+#[test]
+fn p9_a_launch_that_cannot_be_written_is_refused_in_the_filesystems_words() {
+    let Some(hostfs) = requires::hostfs() else { return };
+    let mut hostile = Hostile::launch(&hostfs, &[], 1);
+    for (fault, words) in [
+        ("fail login sync ENOSPC path=launch/ times=1", NO_SPACE),
+        ("fail login write EDQUOT path=launch/ times=1", "quota"),
+        ("fail login create EROFS path=launch/ times=1", "Read-only file system"),
+        ("fail login rename EIO path=launch/ times=1", "Input/output error"),
+    ] {
+        hostile.hostfs.command(fault);
+        let request = hostile.router.ask(json!({"command": "swarm_launch", "nodes": 1}));
+        let refusal = hostile.router.refusal(&request);
+        assert!(
+            refusal["reason"].as_str().unwrap().contains(words),
+            "{fault}: {refusal}"
+        );
+    }
+    hostile.hostfs.heal();
+    assert_eq!(
+        hostile.workspace.jobs(),
+        [hostile.swarm.job_id.as_str()],
+        "nothing was submitted"
+    );
+    hostile.turn(0, "undisturbed");
+    hostile.end();
+}
+
 #[test]
 fn p9_an_outbox_whose_syncs_fail_and_forget_loses_no_record() {
     let Some(hostfs) = requires::hostfs() else { return };
