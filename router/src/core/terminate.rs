@@ -14,8 +14,8 @@ use super::{Change, Context, Core, Effect, ProviderCommand, ProviderEvent, Timer
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How long the last record of an archived outbox may be behind the rename. A worker writes it before; some shared
-/// filesystems show the name before the bytes.
-const LAST_RECORD_WITHIN: Duration = Duration::from_secs(60);
+/// filesystems show the name before the bytes. Twice as long as a client believes a name by default (nfs(5), `acdirmax`).
+const LAST_RECORD_WITHIN: Duration = Duration::from_secs(120);
 
 impl Core {
     pub(super) fn terminate(
@@ -181,13 +181,16 @@ impl Core {
     }
 
     pub(super) fn outbox_reopened(&mut self, place: &Place, context: &mut Context<'_>) {
-        if let Some(node) = self.nodes.get_mut(place) {
-            (node.ended, node.exit_said, node.ending) = (false, false, None);
-            node.last_record_until = None;
-            node.state = NodeState::Starting;
-            self.save_node(place, context);
-            self.deliver_next(place, context);
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        node.last_record_until = None;
+        if !node.ended && !node.is_over() {
+            // The next life was heard before: a client may believe the name in the archive for a while, and read on there.
+            return;
         }
+        (node.ended, node.exit_said, node.ending) = (false, false, None);
+        node.state = NodeState::Starting;
+        self.save_node(place, context);
+        self.deliver_next(place, context);
     }
 
     /// No worker will read this node's inbox again.
