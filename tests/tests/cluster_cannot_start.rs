@@ -112,6 +112,8 @@ fn p6_a_launch_file_that_is_gone_is_told() {
     };
     let (router, swarm, prompts) = waiting(&workspace);
     let file = only_file(&workspace.path().join("shared/codeswarm/launch"));
+    // The name that it has everywhere.
+    let file = file.canonicalize().unwrap();
     std::fs::remove_file(&file).unwrap();
     let reason = started(&workspace, &router, &swarm, &prompts);
     assert!(reason.contains(file.to_str().unwrap()), "{reason}");

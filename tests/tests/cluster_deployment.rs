@@ -69,7 +69,7 @@ fn the_program_is_copied_once_and_named_by_what_is_in_it() {
     let before = identity(program);
     assert_eq!(before.1, std::fs::metadata(requires::codeswarm()).unwrap().size());
     // Worker and follower both are that file.
-    let running = workspace.processes_named(&program.display().to_string());
+    let running = workspace.processes_named(&program.canonicalize().unwrap().display().to_string());
     assert!(
         running
             .iter()
