@@ -111,6 +111,11 @@ mod tests {
         assert!(refused(&|args| args.job_id = Some("../x".to_owned())).contains("the job id \"../x\""));
         assert!(refused(&|args| args.node_id = Some("-1".to_owned())).contains("the node id \"-1\""));
         assert!(refused(&|args| args.root = Some("here".into())).contains("absolute"));
+        for missing in ["SLURM_PROCID", "CODESWARM_ROOT"] {
+            let without = |name: &str| slurm(name).filter(|_| name != missing);
+            let refused = Assignment::resolve(&args(), without).unwrap_err();
+            assert!(refused.to_string().contains(missing), "{refused}");
+        }
         let nowhere = Assignment::resolve(&args(), |_| None).unwrap_err();
         assert!(nowhere.to_string().contains("SLURM_JOB_ID"), "{nowhere}");
         assert_eq!(nowhere.exit_code(), 78);

@@ -91,3 +91,36 @@ impl WorkerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_never_passes_asks_for_a_change_and_what_may_pass_for_another_try() {
+        let mailbox = |source: io::ErrorKind| MailboxError::Io {
+            doing: "open",
+            path: "/m".into(),
+            source: source.into(),
+        };
+        let refused = || MailboxError::Refused {
+            path: "/m".into(),
+            why: "it is a symbolic link".into(),
+        };
+        for (error, code) in [
+            (WorkerError::Mailbox(refused()), exit::CONFIGURATION),
+            (
+                WorkerError::Recovery(TailError::Refused(refused())),
+                exit::CONFIGURATION,
+            ),
+            (WorkerError::Mailbox(mailbox(io::ErrorKind::TimedOut)), exit::TEMPORARY),
+            (WorkerError::Withdrawn("/m".into()), exit::WITHDRAWN),
+            (WorkerError::Fault("x"), exit::INTERNAL),
+            (WorkerError::GraceOver(20), exit::TEMPORARY),
+        ] {
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+}

@@ -217,6 +217,28 @@ mod tests {
         assert!(reason.contains("nap"), "{reason}");
     }
 
+    #[tokio::test]
+    async fn p9_an_inbox_that_cannot_be_read_now_is_read_when_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let place = Place::from_stem("7_00").unwrap();
+        mailbox.prepare(&place.job_id, 1).unwrap();
+        let inbox = mailbox.inbox(&place);
+        std::fs::write(&inbox, "{\"type\":\"shutdown\"}\n").unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::rename(&inbox, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &inbox).unwrap();
+        let mut reader = InboxReader::start(&mailbox, &place).unwrap();
+        reader.read_to_end();
+        assert_eq!(reader.inputs.recv().await, Some(Input::InboxEnd { offset: 0 }));
+        std::fs::remove_file(&inbox).unwrap();
+        std::fs::rename(&elsewhere, &inbox).unwrap();
+        reader.read_to_end();
+        let record = InboxRecord::Shutdown {};
+        assert_eq!(reader.inputs.recv().await, Some(Input::Inbox { record, end: 20 }));
+    }
+
     #[test]
     fn p12_a_bad_prompt_still_names_its_injection() {
         let input = input(br#"{"type":"user","injection_id":"i1","content":7}"#, 0, 9);

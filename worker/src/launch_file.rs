@@ -184,6 +184,21 @@ mod tests {
     }
 
     #[test]
+    fn p12_a_file_that_is_none_is_far_too_long_or_half_of_one_is_refused() {
+        let here = tempfile::tempdir().unwrap();
+        let read = |path: &Path| read(&Mailbox::at(here.path()), &place(0), Some(path)).unwrap_err();
+        let folder = read(here.path());
+        assert!(matches!(folder, WorkerError::Launch { .. }), "{folder}");
+        let long = here.path().join("long");
+        std::fs::File::create(&long).unwrap().set_len(LONGEST + 1).unwrap();
+        assert!(read(&long).to_string().contains("are the most"));
+        let half = here.path().join("half");
+        std::fs::write(&half, json!({"version": VERSION, "node_count": "two"}).to_string()).unwrap();
+        let refused = read(&half);
+        assert!(refused.to_string().contains("it cannot be read"), "{refused}");
+    }
+
+    #[test]
     fn a_launch_without_nodes_was_withdrawn() {
         let here = tempfile::tempdir().unwrap();
         let path = here.path().join("s-1.json");

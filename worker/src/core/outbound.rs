@@ -207,6 +207,45 @@ mod tests {
     }
 
     #[test]
+    fn reasoning_and_output_join_as_well_and_never_with_another_kind() {
+        let reasoning = |text: &str| Word::ReasoningDelta {
+            content: text.to_owned(),
+            item_id: None,
+        };
+        let output = |text: &str, call: &str| Word::CommandOutputDelta {
+            call_id: call.to_owned(),
+            content: text.to_owned(),
+        };
+        let mut out = outbound();
+        for word in [
+            reasoning("a"),
+            reasoning("b"),
+            output("c", "1"),
+            output("d", "1"),
+            output("e", "2"),
+            reasoning("f"),
+        ] {
+            out.push(word, None, Timestamp(0));
+        }
+        let said: Vec<Word> = out.take(usize::MAX).into_iter().map(|record| record.word).collect();
+        assert_eq!(
+            said,
+            [reasoning("ab"), output("cd", "1"), output("e", "2"), reasoning("f")]
+        );
+    }
+
+    #[test]
+    fn p8_a_raw_message_weighs_what_is_in_it() {
+        let mut out = outbound();
+        let payload = serde_json::json!({"list": ["x".repeat(5000), 7, null], "more": {"text": "y".repeat(3000)}});
+        let length = payload.to_string().len();
+        out.push(Word::AgentRaw { payload }, None, Timestamp(0));
+        assert!(out.bytes() >= length, "{} for {length} bytes", out.bytes());
+        out.take(usize::MAX);
+        assert_eq!(out.bytes(), 0);
+    }
+
+    #[test]
     fn a_joined_delta_stays_short_and_its_text_whole() {
         let mut out = outbound();
         let piece = "x".repeat(1000);

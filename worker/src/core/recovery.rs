@@ -153,3 +153,36 @@ impl Reading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(kind: &str, seq: u64, rest: &str) -> String {
+        format!(
+            "{{\"type\":\"{kind}\",\"seq\":{seq},\"epoch\":2,\"timestamp\":\"2026-01-01T00:00:00.000Z\",\"job_id\":\"7\",\
+             \"node_id\":0{rest}}}"
+        )
+    }
+
+    #[test]
+    fn p2_lines_that_are_no_records_of_ours_say_nothing_and_are_counted() {
+        let mut reading = Reading::default();
+        for bad in [
+            "noise".to_owned(),
+            r#"{"type":"codex_rpc","payload":{}}"#.to_owned(),
+            // Ours by its head, and of a shape that a restart cannot use.
+            line("turn_started", 5, r#","injection_id":"../x""#),
+        ] {
+            reading.line(bad.as_bytes());
+        }
+        assert_eq!(reading.unread(), 3);
+        reading.line(line("turn_started", 6, r#","injection_id":"i1""#).as_bytes());
+        // Without an injection it is of none.
+        reading.line(line("turn_started", 7, "").as_bytes());
+        let told = reading.end();
+        assert_eq!((told.last_seq, told.last_epoch), (Seq(7), Epoch(2)));
+        let started: Vec<&str> = told.started.iter().map(|cut| cut.injection.as_str()).collect();
+        assert_eq!(started, ["i1"]);
+    }
+}
