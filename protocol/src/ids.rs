@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -217,16 +217,44 @@ impl From<NodeId> for u32 {
 }
 
 /// A worker's incarnation: 1 for the first life, one more for each restart or requeue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Epoch(pub u32);
 
+impl Epoch {
+    /// The highest that is believed of a file or a wire, so that there always is a next one.
+    pub const MAX: Self = Self(i32::MAX.cast_unsigned());
+}
+
+impl<'de> Deserialize<'de> for Epoch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let epoch = Self(u32::deserialize(deserializer)?);
+        let wrong = || serde::de::Error::custom(format!("no worker has lived {epoch} times"));
+        (epoch <= Self::MAX).then_some(epoch).ok_or_else(wrong)
+    }
+}
+
 /// The number of a record in its outbox, from 1 without gaps, across restarts of the worker. 0 means 'before the first'.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
+impl<'de> Deserialize<'de> for Seq {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::believed(u64::deserialize(deserializer)?)
+            .ok_or_else(|| serde::de::Error::custom("no outbox has so many records"))
+    }
+}
+
 impl Seq {
+    /// The highest that is believed of a file or a wire, so that there always is a next one and a database can hold it.
+    pub const MAX: Self = Self(i64::MAX.cast_unsigned() - 1);
+
+    /// This number, if an outbox can have so many records.
+    pub fn believed(number: u64) -> Option<Self> {
+        (number <= Self::MAX.0).then_some(Self(number))
+    }
+
     /// The number after this one.
     #[must_use]
     pub fn next(self) -> Self {

@@ -70,7 +70,7 @@ impl FromStr for Position {
             None => (text, 0),
         };
         Ok(Self {
-            seq: Seq(seq.parse().map_err(|_| wrong())?),
+            seq: seq.parse().ok().and_then(Seq::believed).ok_or_else(wrong)?,
             sub,
         })
     }
@@ -91,7 +91,9 @@ impl<'de> Deserialize<'de> for Position {
             Text(String),
         }
         match Spelled::deserialize(deserializer)? {
-            Spelled::Number(seq) => Ok(Self::at(Seq(seq))),
+            Spelled::Number(seq) => Seq::believed(seq)
+                .map(Self::at)
+                .ok_or_else(|| serde::de::Error::custom("no outbox has so many records")),
             Spelled::Text(text) => text.parse().map_err(serde::de::Error::custom),
         }
     }
@@ -118,7 +120,18 @@ mod tests {
             serde_json::from_str::<Position>("\"17.2\"").unwrap(),
             Position { seq: Seq(17), sub: 2 }
         );
-        for bad in ["\"\"", "\"x\"", "\"1.\"", "\"+1\"", "\"1.+1\"", "-1", "1.5", "null"] {
+        for bad in [
+            "18446744073709551615",
+            "\"9223372036854775807.1\"",
+            "\"\"",
+            "\"x\"",
+            "\"1.\"",
+            "\"+1\"",
+            "\"1.+1\"",
+            "-1",
+            "1.5",
+            "null",
+        ] {
             assert!(serde_json::from_str::<Position>(bad).is_err(), "{bad}");
         }
     }

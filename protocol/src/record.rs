@@ -364,6 +364,27 @@ mod tests {
     }
 
     #[test]
+    fn p9_a_number_behind_which_none_can_come_is_no_record_s() {
+        for (bad, good) in [
+            (
+                format!(r#"{{"type":"notice","seq":{}}}"#, u64::MAX),
+                r#"{"type":"notice","seq":9223372036854775806}"#,
+            ),
+            (
+                format!(r#"{{"type":"notice","epoch":{}}}"#, u32::MAX),
+                r#"{"type":"notice","epoch":2147483647}"#,
+            ),
+        ] {
+            assert!(RecordHead::parse(bad.as_bytes()).is_err(), "{bad}");
+            assert!(RecordHead::parse(good.as_bytes()).is_ok(), "{good}");
+        }
+        assert!(
+            i64::try_from(Seq::MAX.next().0).is_ok(),
+            "the router's database holds it"
+        );
+    }
+
+    #[test]
     fn the_type_stands_first_and_the_line_reads_back() {
         let said = record(Word::AssistantDelta {
             content: "a\n\u{0}\"b".into(),

@@ -37,6 +37,8 @@ pub fn outbox_lines(data: &[u8]) {
     let unread = reading.unread();
     assert!(unread <= count);
     let told = reading.end();
+    // There is a next number and a next life, and the router's database holds them.
+    assert!(i64::try_from(told.last_seq.next().0).is_ok() && told.last_epoch.0 < u32::MAX);
     assert!(told.started.len() + told.waiting.len() + told.ended.len() <= (count - unread) as usize);
     assert!(told.waiting.is_disjoint(&told.ended));
     for cut in &told.started {

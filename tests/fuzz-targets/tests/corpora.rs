@@ -138,7 +138,9 @@ fn stands(name: &str) {
         play(*target, name, file, data);
     }
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let count = if SLOW.0.contains(&name) { SLOW.1 } else { MUTATIONS };
+    let asked = std::env::var("CODESWARM_FUZZ_MUTATIONS").ok();
+    let asked = asked.map(|count| count.parse().expect("CODESWARM_FUZZ_MUTATIONS is a number"));
+    let count = asked.unwrap_or(if SLOW.0.contains(&name) { SLOW.1 } else { MUTATIONS });
     for number in 0..count {
         let data = random.mutated(&files);
         play(*target, name, &format!("mutation {number}"), &data);
