@@ -76,28 +76,23 @@ impl FromStr for NodeSelector {
         if text.trim().eq_ignore_ascii_case("all") {
             return Ok(Self::All);
         }
-        let mut ranks = BTreeSet::new();
+        let mut ranges = Vec::new();
         let mut named = 0;
         for part in text.split(',') {
-            match part.split_once('-') {
-                None => {
-                    ranks.insert(rank(part)?);
-                }
-                Some((from, to)) => {
-                    let (from, to) = (rank(from)?.rank(), rank(to)?.rank());
-                    if from > to || to > MAX_NODE {
-                        return Err(wrong());
-                    }
-                    // Naming the same ranks again and again would keep a reader busy without end.
-                    named += to - from;
-                    if named > MAX_NODE {
-                        return Err(wrong());
-                    }
-                    ranks.extend((from..=to).filter_map(|rank| NodeId::new(rank).ok()));
-                }
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let (from, to) = (rank(from)?.rank(), rank(to)?.rank());
+            if from > to || to > MAX_NODE {
+                return Err(wrong());
             }
+            // Naming the same ranks again and again would keep a reader busy without end; nothing is made of such a text.
+            named += to - from;
+            if named > MAX_NODE {
+                return Err(wrong());
+            }
+            ranges.push(from..=to);
         }
-        Ok(Self::Ranks(ranks))
+        let ranks = ranges.into_iter().flatten();
+        Ok(Self::Ranks(ranks.filter_map(|rank| NodeId::new(rank).ok()).collect()))
     }
 }
 
