@@ -139,7 +139,7 @@ fn a_look_at_an_unknown_job_that_the_link_loses_is_taken_again_and_its_command_i
     // It was looked for at once; the link breaks before the answer.
     alone.step(cut(false));
     alone.answer(adopt.clone(), no_answer(false));
-    assert_eq!(errands(&alone.connect()), vec![adopt.clone()]);
+    assert_eq!(errands(&alone.connect()), std::slice::from_ref(&adopt));
     let effects = alone.answer(adopt, shown("28", "RUNNING", "None", 0));
     assert_eq!(accepted(&effects).len(), 1, "{effects:?}");
 }
