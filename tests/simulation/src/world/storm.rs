@@ -140,7 +140,8 @@ impl World {
     }
 
     fn stall(&mut self, machine: usize) {
-        let until = self.now + 30_000 + self.rng.below_long(60_000);
+        // Less than a follower waits for bytes before it passes over them (`tail::PATIENCE`): see the limits in `src/lib.rs`.
+        let until = self.now + 20_000 + self.rng.below_long(20_000);
         self.stalled.insert(machine, until);
         self.disk.files().stalled.insert(machine);
         self.tally.stalls += 1;
