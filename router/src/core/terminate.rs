@@ -239,9 +239,7 @@ impl Core {
     pub(super) fn may_go_on(&self, place: &Place) -> bool {
         let was_stopped = |node: &super::Node| node.state == NodeState::Exited && node.told_to_end;
         self.nodes.get(place).is_some_and(was_stopped)
-            && self
-                .live_swarm_of(&place.job_id)
-                .is_some_and(|swarm| swarm.status != SwarmState::Terminating)
+            && self.live_swarm_of(&place.job_id).is_some()
             && self.may_run_again(&place.job_id)
     }
 

@@ -41,7 +41,7 @@ pub struct Job {
     pub restarts: u32,
     /// How many nodes it has.
     pub nodes: u32,
-    /// Not before this time, in milliseconds.
+    /// It does not run, or is not forgotten, before this time, in milliseconds.
     pub held_until: u64,
 }
 

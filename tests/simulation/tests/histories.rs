@@ -56,6 +56,10 @@ const NAMED: &[(u64, &str)] = &[
         "P7: a rename into the archive that had happened is not known while the old name is remembered",
     ),
     (
+        15325,
+        "P3: a prompt is told as failed when its swarm is being ended, and run as Slurm runs the job again",
+    ),
+    (
         1154,
         "P6: the rest of an outbox is taken for read while its bytes have not come (before other changes of the simulation)",
     ),

@@ -153,3 +153,24 @@ fn p6_what_waited_for_the_next_life_is_sent_when_it_begins_also_where_slurm_was_
         assert!(alone.core.is_open(&waits));
     }
 }
+
+#[test]
+fn p3_a_prompt_of_a_swarm_that_is_being_ended_does_not_fail_before_its_job_is_over() {
+    let mut alone = connected();
+    let swarm = alone.running("27");
+    let at = place("27", 0);
+    let (sent, ticket) = alone.inject(&at);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    alone.command(json!({"command": "swarm_terminate", "swarm_id": swarm.swarm_id}));
+    alone.record(&at, 1, told_to_end(), None);
+    let effects = alone.exits(&at);
+    assert!(
+        failed(&effects).is_empty() && alone.core.is_open(&sent),
+        "its job may be run again"
+    );
+    let effects = alone.exits(&place("27", 1));
+    let cancel = Errand::Cancel(job("27"));
+    assert!(errands(&effects).contains(&cancel), "{effects:?}");
+    let effects = alone.answer(cancel, says(0, "", ""));
+    assert_eq!(failed(&effects), [&sent]);
+}

@@ -49,6 +49,8 @@ pub struct Weather {
     pub bad_renames: usize,
     /// Of these: it has happened all the same.
     pub renames_happened: usize,
+    /// The server is gone in the middle of a sync, for a minute or so.
+    pub stalled_syncs: usize,
 }
 
 /// One file, as its server has it.
@@ -66,6 +68,8 @@ pub struct Files {
     pub tally: Tally,
     /// Machines that cannot reach the server: what they have written stays where it is.
     pub stalled: BTreeSet<usize>,
+    /// Those of which the world does not know yet.
+    pub newly_stalled: Vec<usize>,
     now: u64,
     rng: Rng,
     inodes: Vec<Inode>,
@@ -85,6 +89,7 @@ impl Disk {
             full: false,
             tally: Tally::default(),
             stalled: BTreeSet::new(),
+            newly_stalled: Vec::new(),
             now: 0,
             rng: Rng::new(seed),
             inodes: Vec::new(),

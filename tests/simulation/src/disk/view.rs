@@ -173,9 +173,18 @@ impl Files {
 
     fn sync(&mut self, cache: usize, inode: usize) -> io::Result<()> {
         let mut pages = self.caches[cache].dirty_of(inode);
-        while !pages.is_empty() {
+        let stalls = !pages.is_empty() && self.rng.once_in(self.weather.stalled_syncs);
+        let kept = if stalls { 1 + self.rng.below(pages.len()) } else { 0 };
+        while pages.len() > kept && !self.stalled.contains(&cache) {
             let page = pages.swap_remove(self.rng.below(pages.len()));
             self.write_back(cache, inode, page);
+        }
+        if stalls && self.stalled.insert(cache) {
+            self.newly_stalled.push(cache);
+        }
+        if self.stalled.contains(&cache) {
+            // What a soft mount says; what was written stays here (nfs(5), soft).
+            return Err(Errno::TIMEDOUT.into());
         }
         match self.caches[cache].take_error(inode) {
             Some(error) => Err(error.into()),

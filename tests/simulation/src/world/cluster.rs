@@ -13,6 +13,9 @@ use crate::slurm::{Happens, Life};
 /// From SIGTERM to the end, in milliseconds.
 const GRACE: u64 = 20_000;
 
+/// How long Slurm remembers a job that is over (slurm.conf(5), MinJobAge), in milliseconds.
+const MIN_JOB_AGE: u64 = 300_000;
+
 /// What is read of an inbox at once, in bytes.
 const CHUNK: usize = 600;
 
@@ -97,8 +100,9 @@ impl World {
     pub(super) fn job_is_over(&mut self, job: &str, word: &'static str) {
         self.tell(|| format!("job {job} is over: {word}"));
         self.job_stops(job);
+        let remembered = self.now + MIN_JOB_AGE;
         if let Some(job) = self.slurm.jobs.get_mut(job) {
-            job.life = Life::Over(word);
+            (job.life, job.held_until) = (Life::Over(word), remembered);
         }
     }
 

@@ -185,5 +185,6 @@ fn weather(rng: &mut Rng) -> Weather {
         bad_reads: sometimes(80),
         bad_renames: sometimes(3),
         renames_happened: 2,
+        stalled_syncs: if network { sometimes(60) } else { 0 },
     }
 }

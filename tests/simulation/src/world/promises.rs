@@ -8,6 +8,7 @@ use codeswarm_protocol::record::{RecordHead, WorkerRecord};
 use codeswarm_protocol::{InjectionId, Place};
 
 use super::World;
+use super::router_host::Router;
 use crate::ledger::name_of;
 use crate::slurm::Life;
 
@@ -67,6 +68,12 @@ impl World {
         let places: BTreeSet<Place> = self.workers.keys().chain(self.watcher.heard.keys()).cloned().collect();
         for place in &places {
             self.hold_files(place);
+            // A job that was handed in unheard, has run, and was forgotten by Slurm before it could be looked for, stays unheard.
+            let job = self.slurm.jobs.get(place.job_id.as_str());
+            let is_known = |router: &Router| router.hand.core().node(place).is_some();
+            if job.is_some_and(|job| job.life == Life::Forgotten) && !self.router.as_ref().is_some_and(is_known) {
+                continue;
+            }
             self.hold_stream(place);
             self.hold_prompts(place);
         }

@@ -216,7 +216,8 @@ impl World {
                 let error = "slurm_load_jobs error: Unable to contact slurm controller\n";
                 (says(1, "", error), Happens::Nothing)
             }
-            5 if looks => (says(0, "", ""), Happens::Nothing),
+            // A job that was handed in unheard and has run is known by its comment alone: that it is found is taken for granted.
+            5 if looks && !matches!(errand, Errand::Find(_)) => (says(0, "", ""), Happens::Nothing),
             _ => self.slurm.run(&errand, &call),
         };
         self.tally.bad_answers += u64::from(dice < 6);

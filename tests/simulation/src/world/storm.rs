@@ -127,6 +127,10 @@ impl World {
         } else if self.rng.once_in(15) {
             self.store.set_full(false);
         }
+        let newly_stalled = std::mem::take(&mut self.disk.files().newly_stalled);
+        for machine in newly_stalled {
+            self.stall(machine);
+        }
         if self.rng.once_in(fate.stall) {
             let some = self.rng.below(LOGIN_NODES + COMPUTE_NODES);
             // Most often where somebody has just begun to hand over what it has written.
@@ -136,7 +140,9 @@ impl World {
     }
 
     fn stall(&mut self, machine: usize) {
-        self.stalled.insert(machine, self.now + 60_000);
+        // Less than a follower waits for bytes before it passes over them (`tail::PATIENCE`): see the limits in `src/lib.rs`.
+        let until = self.now + 20_000 + self.rng.below_long(20_000);
+        self.stalled.insert(machine, until);
         self.disk.files().stalled.insert(machine);
         self.tally.stalls += 1;
         self.tell(|| format!("the filesystem of machine {machine} stalls"));
@@ -221,7 +227,7 @@ impl World {
                 .slurm
                 .jobs
                 .values_mut()
-                .find(|job| matches!(job.life, Life::Over(_)));
+                .find(|job| matches!(job.life, Life::Over(_)) && job.held_until <= self.now);
             if let Some(job) = over {
                 job.life = Life::Forgotten;
             }
