@@ -344,6 +344,10 @@ fn offset_after(mailbox: &Mailbox, place: &Place, seq: Seq, until: u64) -> Resul
         ),
         may_pass: true,
     };
+    if mailbox.filesystem().is_network() {
+        // A record in a page whose copy is old would not be one, and the next would be taken for the first.
+        file.forget_copy(0);
+    }
     let size = file.size().map_err(trouble)?;
     seek::find_after_seq(&*file, size.min(until), seq).map_err(trouble)
 }
