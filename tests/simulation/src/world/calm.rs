@@ -122,7 +122,7 @@ impl World {
         let core = router.hand.core();
         let places: Vec<Place> = core.swarms().flat_map(|swarm| core.places(&swarm.swarm_id)).collect();
         places.iter().all(|place| {
-            let last = self.records_of(place).last().map_or(0, |record| record.seq.0);
+            let last = self.last_owed(place);
             let position = self.watcher.position(place);
             position == core.stream_end(place).0 && position >= Position::at(codeswarm_protocol::Seq(last))
         })
