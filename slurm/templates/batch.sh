@@ -32,11 +32,12 @@ if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then
     export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 fi
 
-# What Slurm runs on a node after a task there has ended: if nobody is left to tell it, this tells in the node's outbox.
+# What Slurm runs on a node after a task there has ended: if nobody is left to tell it, this tells in the node's outbox. If that
+# cannot be, Slurm's own complaint would only hide in the job's error file why the task ended: hence the last two characters.
 task_ended={{launch_file}}.task_ended
 cat >"$task_ended" <<'END'
 #!/bin/sh
-exec {{worker}} worker --task-ended --root {{root}} --launch {{launch_file}}
+{{worker}} worker --task-ended --root {{root}} --launch {{launch_file}} ||:
 END
 chmod 700 "$task_ended"
 

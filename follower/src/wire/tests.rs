@@ -42,7 +42,7 @@ fn downward() -> impl Strategy<Value = Downward> {
                 ticket,
                 place,
                 from: if seq {
-                    ReadFrom::AfterSeq(Seq(at))
+                    ReadFrom::AfterSeq(Seq(at.min(Seq::MAX.0)))
                 } else {
                     ReadFrom::Offset(at)
                 },
