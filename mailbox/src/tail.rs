@@ -6,7 +6,8 @@
 //!
 //! - The size is asked afresh and the file is opened anew before growth is read (close-to-open).
 //! - A line with NULs in it may be a page that has not come yet: nothing is read past it until it is filled, or until
-//!   [`Tail::set_patience`] has passed; then the NULs are skipped and what follows them is looked at for itself.
+//!   [`Tail::set_patience`] has passed; then the NULs are skipped and what follows them is looked at for itself. On a network
+//!   filesystem, where a machine that is cut off hands over its pages when it is back, that is long, and told meanwhile.
 //! - A torn last line in the archive will never be whole: after the same patience it is skipped, and the file has ended.
 //! - The last bytes that were read are compared before more are read. A file that was cut back or replaced is told as
 //!   [`TailStep::Shrunk`]: what the reader holds from there on is no longer in the file.
@@ -28,6 +29,11 @@ pub const MAX_LINE: usize = 64 << 20;
 
 /// How long bytes that cannot be right yet may take to come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a page may take to come from the machine that wrote it, while others of its have come: as long as a server
+/// may well be away. What is passed over is lost to whoever follows, so this errs on the long side. In the archive
+/// nothing is on its way any more (its writer synced before the rename), nor on a local filesystem: there it is [`PATIENCE`].
+pub const LATE_PAGE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How many of the last bytes read are remembered. The end of a record holds its seq, epoch, time and place.
 const REMEMBERED: usize = 64;
@@ -123,6 +129,7 @@ pub struct Tail {
     inbox: bool,
     fresh: bool,
     patience: Duration,
+    late_page_patience: Duration,
     max_line: usize,
     /// The start of the next line.
     offset: u64,
@@ -161,6 +168,7 @@ impl Tail {
             place,
             inbox,
             patience: PATIENCE,
+            late_page_patience: LATE_PAGE_PATIENCE,
             max_line: MAX_LINE,
             offset,
             size: 0,
@@ -178,6 +186,7 @@ impl Tail {
     /// How long bytes that cannot be right yet (NULs, a torn end in the archive, a file that shrank) are waited for.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
+        self.late_page_patience = patience;
     }
 
     /// Skips lines that are longer than this, instead of [`MAX_LINE`].
@@ -240,7 +249,7 @@ impl Tail {
 
     fn try_step(&mut self, max_bytes: usize, now: Instant) -> Result<TailStep, TailError> {
         if !self.ready.is_empty() {
-            return Ok(self.pass_on(lines::front(&self.ready), now));
+            return self.pass_on(lines::front(&self.ready), now);
         }
         if self.file.is_none()
             && let Some(step) = self.look(now, true)?

@@ -1,5 +1,6 @@
 //! What a tail does with an open file: read, tell records from garbage, wait for what cannot be right yet, skip.
 
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -54,7 +55,7 @@ impl Tail {
                 }
                 front => {
                     self.ready = Bytes::from(bytes);
-                    let step = self.pass_on(front, now);
+                    let step = self.pass_on(front, now)?;
                     if self.doubt.is_none() && self.searched < self.size {
                         self.file = Some(file);
                     }
@@ -65,33 +66,47 @@ impl Tail {
     }
 
     /// Returns the front of what was read.
-    pub(super) fn pass_on(&mut self, front: Front, now: Instant) -> TailStep {
+    pub(super) fn pass_on(&mut self, front: Front, now: Instant) -> Result<TailStep, TailError> {
         let offset = self.offset;
         match front {
             Front::Records(length) => {
                 let data = self.ready.split_to(length);
                 self.advance(&data);
                 self.drop_partial();
-                TailStep::Lines { offset, data }
+                Ok(TailStep::Lines { offset, data })
             }
-            Front::Garbage(length) => self.skip(length),
+            Front::Garbage(length) => Ok(self.skip(length)),
             Front::Gap { length, after } => {
                 if !self.patience_is_over(Doubt::Gap, now) {
                     self.ready = Bytes::new();
                     self.file = None;
-                    return TailStep::Nothing;
+                    return self.still_waiting(now);
                 }
                 // Behind the NULs a whole record may stand; the end of a torn one never parses.
                 let rest = &self.ready[after..length - 1];
                 let whole =
                     lines::looks_like_record(rest) && serde_json::from_slice::<serde::de::IgnoredAny>(rest).is_ok();
-                self.skip(if whole { after } else { length })
+                Ok(self.skip(if whole { after } else { length }))
             }
             Front::Partial { .. } => {
                 self.ready = Bytes::new();
-                TailStep::Nothing
+                Ok(TailStep::Nothing)
             }
         }
+    }
+
+    /// A page that has not come is nothing to speak of, unless it takes long.
+    fn still_waiting(&self, now: Instant) -> Result<TailStep, TailError> {
+        let since = self.doubt.map_or(now, |(_, since)| since);
+        if now.saturating_duration_since(since) < self.patience {
+            return Ok(TailStep::Nothing);
+        }
+        let why = format!(
+            "zeros stand there and records behind them: the machine that wrote them has not handed over everything yet (is it \
+             cut off from the server?); the zeros are passed over after {} s",
+            self.late_page_patience.as_secs()
+        );
+        Err(self.later("read", &self.path())(io::Error::other(why)))
     }
 
     fn skip(&mut self, length: usize) -> TailStep {
@@ -227,8 +242,14 @@ impl Tail {
 
     fn patience_is_over(&mut self, doubt: Doubt, now: Instant) -> bool {
         self.start_doubt(doubt, now);
+        let late_page = doubt == Doubt::Gap && self.fresh && !self.is_in(Found::Archive);
+        let patience = if late_page {
+            self.late_page_patience
+        } else {
+            self.patience
+        };
         self.doubt
-            .is_some_and(|(_, since)| now.saturating_duration_since(since) >= self.patience)
+            .is_some_and(|(_, since)| now.saturating_duration_since(since) >= patience)
     }
 
     fn settle(&mut self, settled: &[Doubt]) {

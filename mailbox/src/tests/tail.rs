@@ -193,6 +193,57 @@ fn a_gap_is_waited_for_and_then_skipped_and_told() {
 }
 
 #[test]
+fn p4_a_page_that_a_machine_hands_over_minutes_late_is_waited_for_and_told_meanwhile() {
+    let mut world = World::new();
+    world.mailbox = world.mailbox.clone().on(FilesystemKind::Network("nfs"));
+    world.tail = Tail::outbox(&world.mailbox, world.place.clone(), 0);
+    world.write(b"\0\0\0\0\0\0\0\0\0\0{\"seq\":2}\n");
+    assert_eq!(world.step(), TailStep::Nothing);
+    world.now += Duration::from_secs(61);
+    let told = world.tail.step(1000, world.now).unwrap_err().to_string();
+    assert!(
+        told.contains("at byte 0") && told.contains("passed over after 600 s"),
+        "{told}"
+    );
+    assert!(world.tail.in_doubt(), "it is looked at again");
+    world.now += Duration::from_secs(500);
+    let file = OpenOptions::new()
+        .write(true)
+        .open(world.mailbox.outbox(&world.place))
+        .unwrap();
+    file.write_all_at(b"{\"seq\":1}\n", 0).unwrap();
+    assert_eq!(world.step(), lines(0, "{\"seq\":1}\n{\"seq\":2}\n"));
+}
+
+#[test]
+fn zeros_that_stay_are_passed_over_at_last_and_in_the_archive_soon() {
+    for archived in [false, true] {
+        let mut world = World::new();
+        world.mailbox = world.mailbox.clone().on(FilesystemKind::Network("nfs"));
+        world.tail = Tail::outbox(&world.mailbox, world.place.clone(), 0);
+        world.write(b"\0\0{\"seq\":2}\n");
+        if archived {
+            world.archive();
+        }
+        assert_eq!(world.step(), TailStep::Nothing);
+        world.now += Duration::from_secs(if archived { 60 } else { 600 });
+        let step = world.step();
+        assert!(
+            matches!(
+                step,
+                TailStep::Skipped {
+                    offset: 0,
+                    length: 2,
+                    ..
+                }
+            ),
+            "{archived} {step:?}"
+        );
+        assert_eq!(world.step(), lines(2, "{\"seq\":2}\n"));
+    }
+}
+
+#[test]
 fn nuls_at_the_end_of_a_living_outbox_are_never_given_up() {
     let mut world = World::new();
     world.write(b"\0\0\0\0\0\0\0\0");

@@ -14,6 +14,13 @@ use proptest::prelude::*;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// One patience for everything, wherever the file lies.
+fn reader(mailbox: &Mailbox, place: &Place, offset: u64) -> Tail {
+    let mut tail = Tail::outbox(mailbox, place.clone(), offset);
+    tail.set_patience(PATIENCE);
+    tail
+}
+
 #[derive(Debug, Clone)]
 enum Action {
     /// The writer appends a record of about this many bytes.
@@ -103,7 +110,7 @@ impl World {
         let place = Place::from_stem("27_01").unwrap();
         mailbox.prepare(&place.job_id, 2).unwrap();
         Self {
-            tail: Tail::outbox(&mailbox, place.clone(), 0),
+            tail: reader(&mailbox, &place, 0),
             _folder: folder,
             mailbox,
             place,
@@ -258,7 +265,7 @@ impl World {
     }
 
     fn restart_reader(&mut self) {
-        self.tail = Tail::outbox(&self.mailbox, self.place.clone(), self.tail.offset());
+        self.tail = reader(&self.mailbox, &self.place, self.tail.offset());
         self.has_read = false;
     }
 

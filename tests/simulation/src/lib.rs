@@ -9,11 +9,6 @@
 //! processes (`codeswarm_worker::by_hand`), and all of the mailbox but the system calls below
 //! `codeswarm_mailbox::storage`. Frames are handed over as values, not as bytes.
 
-//!
-//! What it leaves out, since the product does not stand it: a machine that is cut off from the server for longer than a reader
-//! waits for missing bytes (60 s), with the later of two pages handed over and the earlier not. The reader then passes over the
-//! gap, says so, and does not hear what comes into it afterwards.
-
 mod agent;
 mod disk;
 mod heard;

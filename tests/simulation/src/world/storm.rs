@@ -140,8 +140,8 @@ impl World {
     }
 
     fn stall(&mut self, machine: usize) {
-        // Less than a follower waits for bytes before it passes over them (`tail::PATIENCE`): see the limits in `src/lib.rs`.
-        let until = self.now + 20_000 + self.rng.below_long(20_000);
+        // Less than a reader waits for a page that is late (`tail::LATE_PAGE_PATIENCE`).
+        let until = self.now + 20_000 + self.rng.below_long(100_000);
         self.stalled.insert(machine, until);
         self.disk.files().stalled.insert(machine);
         self.tally.stalls += 1;
