@@ -114,7 +114,8 @@ pub enum Word {
     },
     /// The agent works on this injection.
     TurnStarted {
-        /// The agent's own name for the turn.
+        /// The agent's own name for the turn, where it is known already: the start of a turn is durable before the agent hears
+        /// of it, so only a prompt that joins a running turn has it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         turn_id: Option<String>,
         /// The injection whose running turn this one has joined.
