@@ -51,12 +51,13 @@ CREATE TABLE said(
 
 pub(super) fn prepare(state: &State) -> Result<(), StateError> {
     // Exclusive: no other process may look into it, and no shared memory file is needed. In WAL mode a commit with
-    // synchronous NORMAL outlives this process, one with FULL the loss of power.
+    // synchronous NORMAL outlives this process, one with FULL the loss of power. The cache is what a router grows by over its
+    // first thousands of prompts, so it is kept at 2 MiB; the kernel keeps the rest of the file.
     for pragma in [
         "PRAGMA locking_mode = EXCLUSIVE",
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = NORMAL",
-        "PRAGMA cache_size = -8192",
+        "PRAGMA cache_size = -2048",
     ] {
         let set = state.connection.prepare(pragma).and_then(|mut statement| {
             let mut rows = statement.query([])?;
