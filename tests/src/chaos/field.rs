@@ -277,8 +277,15 @@ impl Field {
             return Struck::Nothing("the disk is hit already, or nobody is there");
         }
         let mailbox = self.mailbox();
-        mount(&["--bind", &mailbox, &mailbox]);
-        mount(&["-o", "remount,bind,ro", &mailbox]);
+        // Made read-only where nobody is, and then put in place in one step: nothing is opened for writing in between.
+        let aside = format!("{mailbox}.read-only");
+        if let Err(error) = std::fs::create_dir_all(&aside) {
+            panic!("{aside}: {error}");
+        }
+        mount(&["--bind", &mailbox, &aside]);
+        mount(&["-o", "remount,bind,ro", &aside]);
+        mount(&["--bind", &aside, &mailbox]);
+        let _ = Command::new("umount").arg(&aside).status();
         self.read_only = true;
         self.send(victim, Signal::KILL);
         Struck::For(lasts, Undo::Writable)
