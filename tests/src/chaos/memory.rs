@@ -8,14 +8,23 @@ use crate::processes::Process;
 /// A process that has just started is not looked at: it has not filled what it will hold.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// Samples of one role.
+/// What one process held at a moment.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Instant,
+    age: Duration,
+    kilobytes: u64,
+}
+
+/// Samples of each role.
 #[derive(Debug, Default)]
 pub struct Memory {
     first_seen: BTreeMap<i32, Instant>,
-    samples: BTreeMap<&'static str, Vec<(Instant, u64)>>,
+    samples: BTreeMap<&'static str, Vec<Sample>>,
 }
 
-/// Medians in kilobytes.
+/// Medians in kilobytes, of processes of the same age: one fills its buffers in its first minute, and how many are young in
+/// a quarter is a matter of how many were killed in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quarters {
     /// In the first quarter of the run.
@@ -30,32 +39,53 @@ impl Memory {
     /// Looks at a process.
     pub fn sample(&mut self, role: &'static str, pid: i32, now: Instant) {
         let since = *self.first_seen.entry(pid).or_insert(now);
-        if now.duration_since(since) < SETTLED {
+        let age = now.duration_since(since);
+        if age < SETTLED {
             return;
         }
         if let Some(kilobytes) = resident(pid) {
-            self.samples.entry(role).or_default().push((now, kilobytes));
+            let sample = Sample {
+                at: now,
+                age,
+                kilobytes,
+            };
+            self.samples.entry(role).or_default().push(sample);
         }
     }
 
-    /// Medians of the first and the last quarter, by role. A role that was not seen in both has none.
+    /// The first and the last quarter beside each other, by role. A role that was not seen at the same age in both has none.
     pub fn quarters(&self, began: Instant, ended: Instant) -> BTreeMap<&'static str, Quarters> {
         let quarter = ended.duration_since(began) / 4;
         let mut found = BTreeMap::new();
         for (role, samples) in &self.samples {
-            let of = |from: Instant, to: Instant| {
-                let within = samples.iter().filter(|(at, _)| *at >= from && *at <= to);
-                median(within.map(|(_, kilobytes)| *kilobytes).collect())
-            };
-            let most = samples.iter().map(|(_, kilobytes)| *kilobytes).max();
-            if let (Some(first), Some(last), Some(most)) =
-                (of(began, began + quarter), of(ended - quarter, ended), most)
-            {
+            let first = by_age(samples.iter().filter(|sample| sample.at <= began + quarter));
+            let last = by_age(samples.iter().filter(|sample| sample.at >= ended - quarter));
+            let (mut weight, mut sums) = (0, (0, 0));
+            for (age, first) in &first {
+                let Some(last) = last.get(age) else { continue };
+                let here = first.len().min(last.len()) as u64;
+                weight += here;
+                sums.0 += here * median(first);
+                sums.1 += here * median(last);
+            }
+            let most = samples.iter().map(|sample| sample.kilobytes).max();
+            if let (Some(most), 1..) = (most, weight) {
+                let (first, last) = (sums.0 / weight, sums.1 / weight);
                 found.insert(*role, Quarters { first, last, most });
             }
         }
         found
     }
+}
+
+/// Samples by the binary order of magnitude of the process's age in seconds.
+fn by_age<'a>(samples: impl Iterator<Item = &'a Sample>) -> BTreeMap<u32, Vec<u64>> {
+    let mut ages: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for sample in samples {
+        let age = sample.age.as_secs().max(1).ilog2();
+        ages.entry(age).or_default().push(sample.kilobytes);
+    }
+    ages
 }
 
 impl Quarters {
@@ -65,9 +95,11 @@ impl Quarters {
     }
 }
 
-fn median(mut values: Vec<u64>) -> Option<u64> {
+/// The middle one; 0 of none.
+fn median(values: &[u64]) -> u64 {
+    let mut values = values.to_vec();
     values.sort_unstable();
-    values.get(values.len() / 2).copied()
+    values.get(values.len() / 2).copied().unwrap_or(0)
 }
 
 fn resident(pid: i32) -> Option<u64> {
@@ -138,6 +170,35 @@ impl Departures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_young_processes_is_held_against_that_of_young_ones() {
+        let began = Instant::now();
+        let sample = |at, age, kilobytes| Sample {
+            at: began + Duration::from_secs(at),
+            age: Duration::from_secs(age),
+            kilobytes,
+        };
+        let samples = |last: [u64; 2]| {
+            let early = [sample(5, 5, 100), sample(6, 6, 100), sample(20, 40, 200)];
+            let late = [sample(90, 5, last[0]), sample(95, 41, last[1]), sample(96, 42, last[1])];
+            let memory = Memory {
+                samples: BTreeMap::from([("router", [early, late].concat())]),
+                ..Memory::default()
+            };
+            memory.quarters(began, began + Duration::from_secs(100))["router"]
+        };
+        // Two young ones before and two old ones behind are no growth.
+        let flat = Quarters {
+            first: 150,
+            last: 150,
+            most: 200,
+        };
+        assert_eq!(samples([100, 200]), flat);
+        assert!(samples([100, 200]).growth().abs() < 0.1);
+        assert!(samples([100, 260]).growth() > 19.0);
+        assert!(samples([130, 200]).growth() > 9.0);
+    }
 
     #[test]
     fn a_follower_is_waited_for_until_it_is_gone_whoever_else_comes() {
