@@ -33,8 +33,10 @@ impl From<Timestamp> for String {
 impl TryFrom<String> for Timestamp {
     type Error = jiff::Error;
     fn try_from(text: String) -> Result<Self, jiff::Error> {
-        text.parse::<jiff::Timestamp>()
-            .map(|moment| Self(moment.as_millisecond()))
+        let milliseconds = text.parse::<jiff::Timestamp>()?.as_millisecond();
+        // The last millisecond that can be read cannot be made again, so it could not be written.
+        jiff::Timestamp::from_millisecond(milliseconds)?;
+        Ok(Self(milliseconds))
     }
 }
 
@@ -58,5 +60,11 @@ mod tests {
         );
         assert_eq!(Timestamp::try_from(moment.to_string()).unwrap(), moment);
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+    #[test]
+    fn what_could_not_be_written_again_is_not_read() {
+        assert!(Timestamp::try_from("9999-12-30T22:00:00.99999Z".to_owned()).is_err());
+        let last = "9999-12-30T22:00:00.000Z";
+        assert_eq!(Timestamp::try_from(last.to_owned()).unwrap().to_string(), last);
     }
 }
