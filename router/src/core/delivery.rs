@@ -280,21 +280,23 @@ impl Core {
     /// An accepted prompt has waited too long for its inbox.
     pub(super) fn delivery_timed_out(&mut self, injection_id: &InjectionId, context: &mut Context<'_>) {
         let seconds = self.settings.inject_timeout.as_secs();
-        let was_sent = |injection: &Injection| injection.state == InjectionState::Sent;
-        if self.injections.get(injection_id).is_some_and(was_sent) {
+        let state = self.injections.get(injection_id).map(|injection| injection.state);
+        if state == Some(InjectionState::Sent) {
             let reason = format!(
                 "sent {seconds} s ago and not answered; the inbox will be read to settle it. Do not inject it again"
             );
-            return self.tell_pending(injection_id, "timeout", reason, context);
+            self.tell_pending(injection_id, "timeout", reason, context);
         }
-        let why = match &self.link {
-            Link::Down(trouble) => super::link::sentence(trouble),
-            Link::Up { .. } => "look at the mailbox's filesystem, then inject again".to_owned(),
-        };
-        let reason = format!(
-            "not in the node's inbox after {seconds} s (router.inject_timeout_seconds); it will not be delivered: {why}"
-        );
-        self.fail_undelivered(injection_id, "timeout", &reason, context);
+        if state == Some(InjectionState::Accepted) {
+            let why = match &self.link {
+                Link::Down(trouble) => super::link::sentence(trouble),
+                Link::Up { .. } => "look at the mailbox's filesystem, then inject again".to_owned(),
+            };
+            let reason = format!(
+                "not in the node's inbox after {seconds} s (router.inject_timeout_seconds); it will not be delivered: {why}"
+            );
+            self.fail_undelivered(injection_id, "timeout", &reason, context);
+        }
     }
 
     /// Says once that it is not known whether a prompt is in its inbox.
