@@ -166,6 +166,9 @@ text_of! { RequestId }
 pub struct NodeId(u32);
 
 impl NodeId {
+    /// Rank 0, which every job has.
+    pub const FIRST: Self = Self(0);
+
     /// A rank from a number; at most [`MAX_NODE`].
     pub fn new(rank: u32) -> Result<Self, IdError> {
         if rank > MAX_NODE {

@@ -1,8 +1,9 @@
 //! Jobs that this router did not launch: Slurm is asked how many tasks they have, and from then on they are swarms.
 
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use codeswarm_protocol::command::Command;
+use codeswarm_protocol::command::{ApproveExecution, Command, Inject, Interrupt};
 use codeswarm_protocol::event::{RouterWord, SwarmState};
 use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::{JobId, Rejection, RejectionCode};
@@ -50,26 +51,18 @@ impl Core {
         context: &mut Context<'_>,
     ) -> Result<Option<Command>, Rejection> {
         let job_id = match &command {
-            Command::SwarmAdopt(adopt) => &adopt.job_id,
-            Command::Inject(inject) if inject.target.swarm_id.is_none() => match &inject.target.job_id {
-                Some(job_id) => job_id,
-                None => return Ok(Some(command)),
-            },
-            Command::Interrupt(interrupt) if interrupt.target.swarm_id.is_none() => match &interrupt.target.job_id {
-                Some(job_id) => job_id,
-                None => return Ok(Some(command)),
-            },
-            Command::ApproveExecution(approval) if approval.target.swarm_id.is_none() => {
-                match &approval.target.job_id {
-                    Some(job_id) => job_id,
-                    None => return Ok(Some(command)),
-                }
+            Command::SwarmAdopt(adopt) => Some(&adopt.job_id),
+            Command::Inject(Inject { target, .. })
+            | Command::Interrupt(Interrupt { target, .. })
+            | Command::ApproveExecution(ApproveExecution { target, .. }) => {
+                target.job_id.as_ref().filter(|_| target.swarm_id.is_none())
             }
-            _ => return Ok(Some(command)),
+            _ => None,
         };
-        if self.jobs.contains_key(job_id) || self.settings.slurm.is_none() {
+        let is_unknown = |job_id: &&JobId| !self.jobs.contains_key(*job_id) && self.settings.slurm.is_some();
+        let Some(job_id) = job_id.filter(is_unknown) else {
             return Ok(Some(command));
-        }
+        };
         // What is no number was never a job of Slurm's.
         job::show(job_id).map_err(|error| Rejection::field(RejectionCode::UnknownJob, "job_id", error))?;
         let job_id = job_id.clone();
@@ -259,15 +252,9 @@ impl Core {
     }
 
     pub(super) fn adoption_due(&mut self, job_id: &JobId, context: &mut Context<'_>) {
-        if self
-            .adopting
-            .get(job_id)
-            .is_none_or(|adoption| context.at.now < adoption.deadline)
-        {
-            return self.look_up(job_id, context);
-        }
-        let Some(adoption) = self.adopting.remove(job_id) else {
-            return;
+        let adoption = match self.adopting.entry(job_id.clone()) {
+            Entry::Occupied(waiting) if context.at.now >= waiting.get().deadline => waiting.remove(),
+            _ => return self.look_up(job_id, context),
         };
         let trouble = adoption.trouble.as_deref().unwrap_or("no answer came");
         let reason = format!(

@@ -5,7 +5,6 @@ use codeswarm_protocol::command::{
 };
 use codeswarm_protocol::event::{RouterEvent, RouterWord, SwarmSummary};
 use codeswarm_protocol::inbox::Control;
-use codeswarm_protocol::nodes::SelectorError;
 use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
 
 use super::answer::{Asker, answer, launched, reject};
@@ -324,17 +323,10 @@ impl Core {
     /// The nodes that are meant. One that is over is refused, unless `waits` says that it may have another life.
     fn target_places(&self, target: &Target, waits: impl Fn(&Place) -> bool) -> Result<Vec<Place>, Rejection> {
         let swarm = self.target_swarm(target)?;
-        let ranks = target
-            .selector()?
-            .resolve(swarm.node_count)
-            .map_err(|error| match error {
-                SelectorError::OutOfRange { .. } => Rejection::field(
-                    RejectionCode::NodeOutOfRange,
-                    if target.node_id.is_some() { "node_id" } else { "nodes" },
-                    error,
-                ),
-                SelectorError::Spelling(_) => Rejection::field(RejectionCode::BadField, "nodes", error),
-            })?;
+        let ranks = target.selector()?.resolve(swarm.node_count).map_err(|error| {
+            let field = if target.node_id.is_some() { "node_id" } else { "nodes" };
+            Rejection::field(RejectionCode::NodeOutOfRange, field, error)
+        })?;
         if !swarm.status.takes_prompts() {
             let status = serde_json::to_value(swarm.status).unwrap_or_default();
             return Err(Rejection::new(

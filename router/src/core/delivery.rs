@@ -12,7 +12,7 @@ use codeswarm_protocol::{InjectionId, Place, Position, Rejection, RejectionCode}
 
 use super::answer::{Asker, answer, reject};
 use super::link::Link;
-use super::model::{Awaited, Injection, InjectionState, Outgoing};
+use super::model::{Awaited, Injection, InjectionState, Node, Outgoing};
 use super::{Change, Context, Core, Effect, Timer, Whom};
 
 /// Appends under way, in bytes; more prompts wait, so that a long one for a thousand nodes is not in memory a thousand times.
@@ -46,17 +46,17 @@ impl Core {
         let prompt_number = context.names.number();
         let mut accepted = Vec::with_capacity(places.len());
         for place in places {
-            let Some(node) = self.nodes.get_mut(place) else {
-                continue;
-            };
             let injection_id = context.names.injection();
             // The acknowledgement is the next word in this node's stream: see `say_of_node`.
+            let (end, _) = self.stream_end(place);
             let acknowledged_at = Position {
-                seq: node.position.seq,
-                sub: node.position.sub + 1,
+                seq: end.seq,
+                sub: end.sub + 1,
             };
-            node.open += 1;
-            node.line.push_back(Outgoing::Prompt(injection_id.clone()));
+            if let Some(node) = self.nodes.get_mut(place) {
+                node.open += 1;
+                node.line.push_back(Outgoing::Prompt(injection_id.clone()));
+            }
             let injection = Injection {
                 injection_id: injection_id.clone(),
                 place: place.clone(),
@@ -121,10 +121,11 @@ impl Core {
             .jobs
             .get(&place.job_id)
             .is_some_and(|id| !self.preparing.contains(id));
-        let Some(node) = self.nodes.get_mut(place) else { return };
-        if !ready || node.is_over() || node.appending.is_some() || !matches!(self.link, Link::Up { .. }) {
+        let ready = ready && self.link_is_up();
+        let may_send = |node: &&mut Node| ready && !node.is_over() && node.appending.is_none();
+        let Some(node) = self.nodes.get_mut(place).filter(may_send) else {
             return;
-        }
+        };
         let Some(first) = node.line.front() else { return };
         if self.appending_bytes > MAX_APPENDING_BYTES {
             self.held_back.push_back(place.clone());
@@ -172,7 +173,8 @@ impl Core {
         self.ask_follower(append, context);
     }
 
-    fn answered(&mut self, ticket: Ticket, context: &mut Context<'_>) -> Option<Place> {
+    /// What was to be appended, if that is still under way: the first of its node's line, which it leaves.
+    fn answered(&mut self, ticket: Ticket, context: &mut Context<'_>) -> Option<(Place, Outgoing)> {
         let Some(Awaited::Append(place, bytes)) = self.tickets.remove(&ticket) else {
             return None;
         };
@@ -181,21 +183,21 @@ impl Core {
             self.deliver_next(&held_back, context);
         }
         let node = self.nodes.get_mut(&place)?;
-        (node.appending.take_if(|under_way| *under_way == ticket)).map(|_| place)
+        node.appending.take_if(|under_way| *under_way == ticket)?;
+        Some((place, node.line.pop_front()?))
     }
 
     pub(super) fn appended(&mut self, ticket: Ticket, _offset: u64, context: &mut Context<'_>) {
-        let Some(place) = self.answered(ticket, context) else {
+        let Some((place, outgoing)) = self.answered(ticket, context) else {
             return;
         };
-        let Some(node) = self.nodes.get_mut(&place) else { return };
-        match node.line.pop_front() {
-            Some(Outgoing::Prompt(id)) => self.is_delivered(&place, id.as_str(), context),
-            Some(Outgoing::Control {
+        match outgoing {
+            Outgoing::Prompt(id) => self.is_delivered(&place, id.as_str(), context),
+            Outgoing::Control {
                 control,
                 client,
                 request_id,
-            }) => {
+            } => {
                 let (word, injection_id) = match control {
                     Control::Interrupt { injection_id } => (RouterWord::InterruptAck {}, injection_id),
                     Control::Approval { call_id, .. } => (RouterWord::ApprovalAck { call_id }, None),
@@ -204,7 +206,6 @@ impl Core {
                 event.injection_id = injection_id;
                 answer(&Asker { client, request_id }, event, context);
             }
-            None => {}
         }
         self.ask_follower(Downward::Hint { place: place.clone() }, context);
         self.deliver_next(&place, context);
@@ -215,10 +216,11 @@ impl Core {
         let Some((id, injection)) = self.injections.get_key_value(injection_id) else {
             return;
         };
-        if injection.state != InjectionState::Sent || injection.place != *place {
+        // One that was not sent, as far as is known, was sent by an earlier life whose last words were not stored.
+        if injection.state > InjectionState::Sent || injection.place != *place {
             return;
         }
-        let (id, request_id) = (id.clone(), injection.request_id.clone());
+        let id = id.clone();
         if let Some(injection) = self.injections.get_mut(&id) {
             self.timers.remove(&(injection.deadline, Timer::Delivery(id.clone())));
             injection.content = None;
@@ -226,12 +228,15 @@ impl Core {
             self.texts.remove(injection.prompt_number);
         }
         context.save(Change::InjectionState(id.clone(), InjectionState::Delivered));
-        self.say_of_node(
-            place,
-            Some((&id, request_id.as_ref())),
-            RouterWord::InjectDelivered {},
-            context,
-        );
+        self.say_of_injection(&id, RouterWord::InjectDelivered {}, context);
+    }
+
+    /// Says something of an open injection in its node's stream.
+    fn say_of_injection(&mut self, id: &InjectionId, word: RouterWord, context: &mut Context<'_>) {
+        if let Some(injection) = self.injections.get(id) {
+            let (place, request_id) = (injection.place.clone(), injection.request_id.clone());
+            self.say_of_node(&place, Some((id, request_id.as_ref())), word, context);
+        }
     }
 
     pub(super) fn append_failed(
@@ -241,26 +246,24 @@ impl Core {
         error: &str,
         context: &mut Context<'_>,
     ) {
-        let Some(place) = self.answered(ticket, context) else {
+        let Some((place, outgoing)) = self.answered(ticket, context) else {
             return;
         };
-        let front = self.nodes.get(&place).and_then(|node| node.line.front().cloned());
-        match front {
-            Some(Outgoing::Prompt(id)) if !may_have_happened && self.is_undelivered(&id) => {
+        match outgoing {
+            Outgoing::Prompt(id) if !may_have_happened && self.is_undelivered(&id) => {
                 self.fail_undelivered(&id, "mailbox", error, context);
             }
             // Settled by reading the inbox: the same append again, with `unless_present`.
-            Some(Outgoing::Prompt(id)) => {
+            Outgoing::Prompt(id) => {
                 let reason = format!("{error}. Whether it is in the inbox is looked into; do not inject it again");
                 self.tell_pending(&id, "mailbox", reason, context);
+                if let Some(node) = self.nodes.get_mut(&place) {
+                    node.line.push_front(Outgoing::Prompt(id));
+                }
                 self.timers.insert((context.at.now + SETTLE_AFTER, Timer::Retry(place)));
                 return;
             }
-            None => {}
-            Some(Outgoing::Control { client, request_id, .. }) => {
-                if let Some(node) = self.nodes.get_mut(&place) {
-                    node.line.pop_front();
-                }
+            Outgoing::Control { client, request_id, .. } => {
                 let rejection = Rejection::new(RejectionCode::NotDelivered, format!("not delivered: {error}"));
                 reject(&Asker { client, request_id }, rejection, context);
             }
@@ -276,28 +279,23 @@ impl Core {
 
     /// An accepted prompt has waited too long for its inbox.
     pub(super) fn delivery_timed_out(&mut self, injection_id: &InjectionId, context: &mut Context<'_>) {
-        let Some(injection) = self.injections.get_mut(injection_id) else {
-            return;
-        };
         let seconds = self.settings.inject_timeout.as_secs();
-        match injection.state {
-            InjectionState::Accepted => {
-                let why = match &self.link {
-                    Link::Down(trouble) => super::link::sentence(trouble),
-                    Link::Up { .. } => "look at the mailbox's filesystem, then inject again".to_owned(),
-                };
-                let reason = format!(
-                    "not in the node's inbox after {seconds} s (router.inject_timeout_seconds); it will not be delivered: {why}"
-                );
-                self.fail_undelivered(injection_id, "timeout", &reason, context);
-            }
-            InjectionState::Sent => {
-                let reason = format!(
-                    "sent {seconds} s ago and not answered; the inbox will be read to settle it. Do not inject it again"
-                );
-                self.tell_pending(injection_id, "timeout", reason, context);
-            }
-            _ => {}
+        let state = self.injections.get(injection_id).map(|injection| injection.state);
+        if state == Some(InjectionState::Sent) {
+            let reason = format!(
+                "sent {seconds} s ago and not answered; the inbox will be read to settle it. Do not inject it again"
+            );
+            self.tell_pending(injection_id, "timeout", reason, context);
+        }
+        if state == Some(InjectionState::Accepted) {
+            let why = match &self.link {
+                Link::Down(trouble) => super::link::sentence(trouble),
+                Link::Up { .. } => "look at the mailbox's filesystem, then inject again".to_owned(),
+            };
+            let reason = format!(
+                "not in the node's inbox after {seconds} s (router.inject_timeout_seconds); it will not be delivered: {why}"
+            );
+            self.fail_undelivered(injection_id, "timeout", &reason, context);
         }
     }
 
@@ -308,19 +306,14 @@ impl Core {
             return;
         };
         injection.told_pending = true;
-        let (place, request_id) = (injection.place.clone(), injection.request_id.clone());
         let error = error.to_owned();
-        let word = RouterWord::InjectPending { error, reason };
-        self.say_of_node(&place, Some((id, request_id.as_ref())), word, context);
+        self.say_of_injection(id, RouterWord::InjectPending { error, reason }, context);
     }
 
     /// Ends a prompt that no inbox has, and never will.
     pub(super) fn fail_undelivered(&mut self, id: &InjectionId, error: &str, reason: &str, context: &mut Context<'_>) {
-        let Some(injection) = self.injections.get(id) else {
-            return;
-        };
-        let (place, request_id) = (injection.place.clone(), injection.request_id.clone());
-        if let Some(node) = self.nodes.get_mut(&place) {
+        let place = self.injections.get(id).map(|injection| &injection.place);
+        if let Some(node) = place.and_then(|place| self.nodes.get_mut(place)) {
             node.line
                 .retain(|waiting| !matches!(waiting, Outgoing::Prompt(other) if other == id));
         }
@@ -328,7 +321,7 @@ impl Core {
             error: error.to_owned(),
             reason: reason.to_owned(),
         };
-        self.say_of_node(&place, Some((id, request_id.as_ref())), word, context);
+        self.say_of_injection(id, word, context);
         self.end_injection(id, context);
     }
 
@@ -366,19 +359,15 @@ impl Core {
     /// The node's worker is gone for good: every open injection of it ends now.
     pub(super) fn end_all_of(&mut self, place: &Place, error: &str, reason: &str, context: &mut Context<'_>) {
         use codeswarm_protocol::turn::{ErrorClass, TurnError, TurnStatus};
-        let mut open: Vec<(u64, InjectionId)> = self
+        let mut open: Vec<(u64, InjectionId, InjectionState)> = self
             .injections
             .values()
             .filter(|injection| injection.place == *place)
-            .map(|injection| (injection.number, injection.injection_id.clone()))
+            .map(|injection| (injection.number, injection.injection_id.clone(), injection.state))
             .collect();
         open.sort();
-        for (_, id) in open {
-            let Some(injection) = self.injections.get(&id) else {
-                continue;
-            };
-            let request_id = injection.request_id.clone();
-            let word = if injection.state == InjectionState::Started {
+        for (_, id, state) in open {
+            let word = if state == InjectionState::Started {
                 RouterWord::TurnComplete {
                     status: TurnStatus::Failed,
                     error: Some(TurnError::new(ErrorClass::WorkerDied, reason)),
@@ -390,7 +379,7 @@ impl Core {
                     reason: reason.to_owned(),
                 }
             };
-            self.say_of_node(place, Some((&id, request_id.as_ref())), word, context);
+            self.say_of_injection(&id, word, context);
             self.end_injection(&id, context);
         }
         if let Some(node) = self.nodes.get_mut(place) {

@@ -4,30 +4,24 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use codeswarm_protocol::JobId;
 use codeswarm_protocol::event::NodeState;
+use codeswarm_protocol::{JobId, NodeId, Place};
 use codeswarm_slurm::{Answer, hostnames};
 
 use super::job::News;
+use super::model::{JobNow, Node};
 use super::{Change, Context, Core, Errand, NotAnswered};
 
 impl Core {
     /// The job runs on these machines, as Slurm said when it was asked.
     pub(super) fn look_at_hosts(&mut self, job_id: &JobId, news: &News, asked: Duration, context: &mut Context<'_>) {
-        let Some(swarm) = self.live_swarm_of(job_id) else {
-            return;
-        };
-        let Some(job) = &swarm.job else { return };
-        let places = self.places(&swarm.swarm_id);
-        let nameless = places
-            .iter()
-            .filter_map(|place| self.nodes.get(place))
-            .any(|node| node.host.is_none());
+        let nameless = self.nodes_of(job_id).any(|(_, node)| node.host.is_none());
+        let agents = self.nodes_of(job_id).count() as u64;
+        let Some(job) = self.live_job(job_id) else { return };
         let list = (job.restarts, news.nodes.clone());
-        let lacks = news.node_count.is_some_and(|count| {
-            let agents = u64::from(count) * u64::from(job.agents_per_node.max(1));
-            agents < places.len() as u64
-        });
+        let lacks = news
+            .node_count
+            .is_some_and(|count| u64::from(count) * u64::from(job.agents_per_node.max(1)) < agents);
         let is_news = lacks && job.hosts.as_ref() != Some(&list);
         if is_news && news.restarts.is_none() {
             // squeue does not tell in which life the job has these machines.
@@ -50,54 +44,48 @@ impl Core {
         let Some(hosts) = outcome.ok().and_then(|answer| hostnames::read(&answer).ok()) else {
             return;
         };
-        let Some(swarm) = self.live_swarm_of(job_id) else {
-            return;
-        };
         // An answer about an earlier life is none.
-        if swarm.job.as_ref().is_none_or(|job| job.restarts != list.0) {
-            return;
-        }
-        let per_node = swarm.job.as_ref().map_or(1, |job| job.agents_per_node);
-        let per_node = NonZeroU32::new(per_node).unwrap_or(NonZeroU32::MIN);
-        let places = self.places(&swarm.swarm_id.clone());
-        let is_whole = hosts.len().saturating_mul(per_node.get() as usize) >= places.len();
-        let mut speaks_still = false;
-        for place in &places {
-            let Some(node) = self.nodes.get_mut(place) else {
-                continue;
-            };
-            match &node.host {
-                // One that has not said anything yet has a host all the same.
-                None if is_whole => {
-                    node.host = hostnames::host_of(&hosts, place.node_id, per_node).map(str::to_owned);
-                    self.save_node(place, context);
-                }
-                Some(host) if !is_whole && !hosts.contains(host) => {
-                    if node.heard > asked && !node.is_over() {
-                        speaks_still = true;
-                        continue;
-                    }
-                    let reason = format!(
-                        "Slurm has taken {host} out of the job, which goes on without it: the machine has failed, or is \
-                         down or not to be reached"
-                    );
-                    if self.may_go_on(place) {
-                        // Its worker was told to end, and no further life of this job will have another on that machine.
-                        self.end_all_of(place, "node_lost", &reason, context);
-                    }
-                    self.worker_gone(place.clone(), NodeState::Lost, reason, context);
-                }
-                _ => {}
-            }
-        }
-        let Some(job) = self.live_job(job_id).filter(|_| !is_whole && !speaks_still) else {
+        let Some(job) = self.live_job(job_id).filter(|job| job.restarts == list.0) else {
             return;
         };
-        if job.hosts.as_ref() != Some(&list) {
-            job.hosts = Some(list);
-            if let Some(swarm) = self.live_swarm_of(job_id) {
-                context.save(Change::of_swarm(swarm.clone()));
+        let per_node = NonZeroU32::new(job.agents_per_node).unwrap_or(NonZeroU32::MIN);
+        if hosts.len().saturating_mul(per_node.get() as usize) >= self.nodes_of(job_id).count() {
+            return self.name_hosts(job_id, &hosts, per_node, context);
+        }
+        let mut speaks_still = false;
+        let nodes = self.nodes_of(job_id).filter_map(|(place, node)| {
+            let host = node.host.clone().filter(|host| !hosts.contains(host))?;
+            Some((place.clone(), host, node.heard > asked && !node.is_over()))
+        });
+        for (place, host, speaks) in nodes.collect::<Vec<_>>() {
+            if speaks {
+                speaks_still = true;
+                continue;
             }
+            let reason = format!(
+                "Slurm has taken {host} out of the job, which goes on without it: the machine has failed, or is down or \
+                 not to be reached"
+            );
+            if self.may_go_on(&place) {
+                // Its worker was told to end, and no further life of this job will have another on that machine.
+                self.end_all_of(&place, "node_lost", &reason, context);
+            }
+            self.worker_gone(place, NodeState::Lost, reason, context);
+        }
+        let is_news = |job: &&mut JobNow| !speaks_still && job.hosts.as_ref() != Some(&list);
+        if let Some(job) = self.live_job(job_id).filter(is_news) {
+            job.hosts = Some(list);
+            self.save_swarm_of(job_id, context);
+        }
+    }
+
+    /// A node that has not said anything yet has a host all the same.
+    fn name_hosts(&mut self, job_id: &JobId, hosts: &[String], per_node: NonZeroU32, context: &mut Context<'_>) {
+        let of_job = |(place, _): &(&Place, &mut Node)| place.job_id == *job_id;
+        let nodes = self.nodes.range_mut(Place::new(job_id.clone(), NodeId::FIRST)..);
+        for (place, node) in nodes.take_while(of_job).filter(|(_, node)| node.host.is_none()) {
+            node.host = hostnames::host_of(hosts, place.node_id, per_node).map(str::to_owned);
+            context.save(Change::Node(place.clone(), Box::new(node.clone())));
         }
     }
 }

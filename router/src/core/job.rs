@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use codeswarm_protocol::event::{NodeState, SwarmState};
-use codeswarm_protocol::{JobId, Place, SwarmId};
+use codeswarm_protocol::{JobId, Place};
 use codeswarm_slurm::{JobState, Phase, ending, job, queue};
 
 use super::model::{JobNow, Swarm};
@@ -74,12 +74,12 @@ impl Core {
     }
 
     pub(super) fn live_swarm_of(&self, job_id: &JobId) -> Option<&Swarm> {
-        let swarm = self.swarms.get(self.jobs.get(job_id)?)?;
+        let swarm = self.swarm_of_job(job_id)?;
         (!swarm.status.is_over()).then_some(swarm)
     }
 
     pub(super) fn live_job(&mut self, job_id: &JobId) -> Option<&mut JobNow> {
-        let swarm = self.swarms.get_mut(self.jobs.get(job_id)?)?;
+        let swarm = self.swarm_of_job_mut(job_id)?;
         if swarm.status.is_over() {
             return None;
         }
@@ -112,7 +112,8 @@ impl Core {
             Phase::Waiting if again => self.requeued(job_id, asked, context),
             Phase::Running => self.runs(job_id, &news, asked, context),
             Phase::Completed | Phase::Failed => {
-                let sentence = ended(&news);
+                // What became of it, and what to do.
+                let sentence = news.ending.as_deref().unwrap_or(news.state.as_str()).to_owned();
                 return self.job_is_over(job_id, Some(&news), sentence, context);
             }
             Phase::Waiting | Phase::Ending => {}
@@ -129,59 +130,41 @@ impl Core {
 
     /// A job whose workers have all ended, or whose end was asked for, will be over soon.
     fn look_while_it_ends(&mut self, job_id: &JobId, context: &mut Context<'_>) {
-        let Some(swarm) = self.live_swarm_of(job_id) else {
-            return;
-        };
-        let places = self.places(&swarm.swarm_id);
-        let all_over = places
-            .iter()
-            .filter_map(|place| self.nodes.get(place))
-            .all(super::Node::is_over);
-        if all_over || swarm.status == SwarmState::Terminating {
+        let live = self.live_swarm_of(job_id);
+        let is_ended = live.is_some_and(|swarm| swarm.status == SwarmState::Terminating);
+        if is_ended || self.all_over(job_id) {
             self.show_soon(job_id, context);
         }
     }
 
     /// Stores how a swarm is and tells everybody who follows it.
     pub(super) fn tell_job(&mut self, job_id: &JobId, context: &mut Context<'_>) {
-        let Some(swarm_id) = self.jobs.get(job_id).cloned() else {
-            return;
-        };
-        if let Some(swarm) = self.swarms.get(&swarm_id) {
+        if let Some(swarm) = self.swarm_of_job(job_id) {
             context.save(Change::of_swarm(swarm.clone()));
+            self.tell_swarm(&swarm.swarm_id, context);
         }
-        self.tell_swarm(&swarm_id, context);
     }
 
     fn has_run(&self, job_id: &JobId, asked: Duration) -> bool {
-        let Some(swarm_id) = self.jobs.get(job_id) else {
-            return false;
-        };
-        let places = self.places(swarm_id);
-        let mut nodes = places.iter().filter_map(|place| self.nodes.get(place)).peekable();
-        let started = nodes.clone().any(|node| node.state != NodeState::Pending);
-        started && nodes.all(|node| node.heard <= asked)
+        let mut nodes = self.nodes_of(job_id);
+        let started = nodes.clone().any(|(_, node)| node.state != NodeState::Pending);
+        started && nodes.all(|(_, node)| node.heard <= asked)
     }
 
     /// The job waits to be run once more. Its workers are gone; what is open goes on when they are back.
     fn requeued(&mut self, job_id: &JobId, asked: Duration, context: &mut Context<'_>) {
-        let Some(swarm_id) = self.jobs.get(job_id).cloned() else {
-            return;
-        };
-        let mut is_reset = false;
-        for place in self.places(&swarm_id) {
-            let Some(node) = self.nodes.get_mut(&place) else {
-                continue;
-            };
-            if node.heard <= asked {
+        let silent = self.nodes_of(job_id).filter(|(_, node)| node.heard <= asked);
+        let silent: Vec<Place> = silent.map(|(place, _)| place.clone()).collect();
+        let is_reset = !silent.is_empty();
+        for place in silent {
+            if let Some(node) = self.nodes.get_mut(&place) {
                 (node.state, node.current, node.ending) = (NodeState::Pending, None, None);
                 (node.pid, node.pid_started, node.error, node.host) = (None, None, None, None);
-                is_reset = true;
-                self.save_node(&place, context);
-                self.deliver_next(&place, context);
             }
+            self.save_node(&place, context);
+            self.deliver_next(&place, context);
         }
-        if let Some(swarm) = self.swarms.get_mut(&swarm_id)
+        if let Some(swarm) = self.swarm_of_job_mut(job_id)
             && swarm.status == SwarmState::Running
             && is_reset
         {
@@ -207,23 +190,15 @@ impl Core {
     }
 
     fn runs(&mut self, job_id: &JobId, news: &News, asked: Duration, context: &mut Context<'_>) {
-        let Some(swarm_id) = self.jobs.get(job_id) else { return };
-        let places = self.places(swarm_id);
-        for place in &places {
-            // Long after a worker was told to end its job runs: it was meant alone, and nobody will read its inbox again.
-            let is_old = |node: &super::Node| asked.saturating_sub(node.heard) >= GOES_ON_WITHOUT;
-            if self.nodes.get(place).is_some_and(is_old) && self.may_go_on(place) {
-                let reason = "its worker was told to end, and the job goes on without it";
-                self.end_all_of(place, "worker_exit", reason, context);
-            }
+        // Long after a worker was told to end its job runs: it was meant alone, and nobody will read its inbox again.
+        let alone = self
+            .nodes_of(job_id)
+            .filter(|(place, node)| asked.saturating_sub(node.heard) >= GOES_ON_WITHOUT && self.may_go_on(place));
+        for place in alone.map(|(place, _)| place.clone()).collect::<Vec<_>>() {
+            let reason = "its worker was told to end, and the job goes on without it";
+            self.end_all_of(&place, "worker_exit", reason, context);
         }
         self.look_at_hosts(job_id, news, asked, context);
-    }
-
-    /// A swarm's job by the swarm.
-    pub(super) fn job_of(&self, swarm_id: &SwarmId) -> Option<JobId> {
-        let swarm = self.swarms.get(swarm_id)?;
-        swarm.job.as_ref().map(|_| swarm.job_id.clone())
     }
 }
 
@@ -241,11 +216,6 @@ fn waits(reason: Option<&str>, restarts: u32, again: bool) -> Option<String> {
         ItsTurn(why) | Somebody(why) => format!("{what} ({reason}): {why}"),
         Unknown => format!("{what} ({reason})"),
     })
-}
-
-/// What became of a job, and what to do.
-fn ended(news: &News) -> String {
-    news.ending.clone().unwrap_or_else(|| news.state.to_string())
 }
 
 /// Whether Slurm says that it is over for good.

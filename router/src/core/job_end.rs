@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use codeswarm_protocol::JobId;
 use codeswarm_protocol::event::{NodeState, SwarmState};
-use codeswarm_protocol::{JobId, SwarmId};
 use codeswarm_slurm::cancel::{self, Cancelled};
 use codeswarm_slurm::{Answer, Call};
 
 use super::job::News;
-use super::{Change, Context, Core, Errand, NotAnswered, Timer};
+use super::{Context, Core, Errand, Node, NotAnswered, Timer};
 
 /// What workers may take beyond their own grace period before the job is cancelled.
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
@@ -25,16 +25,11 @@ const LAST_WORDS: &str = "3000";
 impl Core {
     /// Ends a job: its workers get SIGTERM and time to archive; a job without workers is cancelled.
     pub(super) fn end_job(&mut self, job_id: &JobId, context: &mut Context<'_>) {
-        let Some(swarm) = self.live_swarm_of(job_id) else {
+        let Some(swarm) = self.live_swarm_of(job_id).filter(|_| self.link_is_up()) else {
             return;
         };
-        if !self.link_is_up() {
-            return;
-        }
-        let places = self.places(&swarm.swarm_id);
-        let mut nodes = places.iter().filter_map(|place| self.nodes.get(place));
-        let has_workers = nodes.any(|node| node.state != NodeState::Pending && !node.is_over());
-        if !has_workers {
+        let is_up = |node: &Node| node.state != NodeState::Pending && !node.is_over();
+        if !self.nodes_of(job_id).any(|(_, node)| is_up(node)) {
             return self.cancel_job(job_id, context);
         }
         let grace = Duration::from_secs(swarm.spec.worker.shutdown_grace_seconds) + BEYOND_GRACE;
@@ -77,7 +72,7 @@ impl Core {
         context: &mut Context<'_>,
     ) {
         match read(outcome) {
-            Ok(Cancelled::Taken | Cancelled::Over) if self.has_no_workers(job_id) => {
+            Ok(Cancelled::Taken | Cancelled::Over) if self.all_over(job_id) => {
                 if let Some(job) = self.live_job(job_id) {
                     job.over
                         .get_or_insert_with(|| "the job was cancelled after its workers had ended".to_owned());
@@ -91,30 +86,19 @@ impl Core {
     }
 
     /// All nodes of a swarm are over. Whether the swarm is too: a job may be run again, which only Slurm knows.
-    pub(super) fn job_lets_go(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) -> bool {
-        let Some(job_id) = self.job_of(swarm_id) else {
+    pub(super) fn job_lets_go(&mut self, job_id: &JobId, context: &mut Context<'_>) -> bool {
+        let live = self.live_swarm_of(job_id).filter(|_| self.may_run_again(job_id));
+        let Some(status) = live.map(|swarm| swarm.status) else {
             return true;
         };
-        let Some(swarm) = self.live_swarm_of(&job_id) else {
-            return true;
-        };
-        if swarm.job.as_ref().is_none_or(|job| job.over.is_some()) {
-            return true;
-        }
-        if swarm.status == SwarmState::Terminating {
+        if status == SwarmState::Terminating {
             // Its workers have archived; nothing of the job is to stay, or to be run again. When that is sure, it has ended.
-            self.cancel_job(&job_id, context);
+            self.cancel_job(job_id, context);
             return false;
         }
-        self.show_job(&job_id, context);
-        self.show_soon(&job_id, context);
+        self.show_job(job_id, context);
+        self.show_soon(job_id, context);
         false
-    }
-
-    fn has_no_workers(&self, job_id: &JobId) -> bool {
-        let places = self.jobs.get(job_id).map(|swarm_id| self.places(swarm_id));
-        let mut nodes = places.iter().flatten().filter_map(|place| self.nodes.get(place));
-        nodes.all(super::Node::is_over)
     }
 
     fn could_not_end(&mut self, job_id: &JobId, error: &str, context: &mut Context<'_>) {
@@ -156,15 +140,8 @@ impl Core {
         // An end that was asked for needs no explanation, and nothing is to be done about it.
         job.reason = (!asked_for).then(|| sentence.clone());
         job.over = Some(sentence);
-        let Some(swarm) = self.live_swarm_of(job_id) else {
-            return;
-        };
-        context.save(Change::of_swarm(swarm.clone()));
-        let places = self.places(&swarm.swarm_id);
-        let silent = places
-            .iter()
-            .filter_map(|place| self.nodes.get(place))
-            .any(|node| node.epoch.0 == 0);
+        self.save_swarm_of(job_id, context);
+        let silent = self.nodes_of(job_id).any(|(_, node)| node.epoch.0 == 0);
         match self.settings.slurm.as_ref().filter(|_| silent && !asked_for) {
             Some(slurm) => {
                 let call = Call {
@@ -205,16 +182,16 @@ impl Core {
         let Some(swarm) = self.live_swarm_of(job_id) else {
             return;
         };
-        let (swarm_id, asked_for) = (swarm.swarm_id.clone(), swarm.status == SwarmState::Terminating);
+        let asked_for = swarm.status == SwarmState::Terminating;
         let sentence = swarm.job.as_ref().and_then(|job| job.over.clone()).unwrap_or_default();
-        for place in self.places(&swarm_id) {
-            let Some(node) = self.nodes.get(&place) else {
-                continue;
-            };
-            if node.is_over() {
+        let nodes = self
+            .nodes_of(job_id)
+            .map(|(place, node)| (place.clone(), node.state, node.is_over()));
+        for (place, state, is_over) in nodes.collect::<Vec<_>>() {
+            if is_over {
                 // What waited for another life of the job.
                 self.end_all_of(&place, "worker_exit", &sentence, context);
-            } else if node.state == NodeState::Pending && asked_for {
+            } else if state == NodeState::Pending && asked_for {
                 // As far as is known: its worker may have begun while nobody could hear it.
                 let reason = "the swarm was ended before this node had started".to_owned();
                 self.worker_gone(place, NodeState::Exited, reason, context);
@@ -222,7 +199,7 @@ impl Core {
                 self.worker_gone(place, NodeState::Lost, sentence.clone(), context);
             }
         }
-        self.settle(&swarm_id, context);
+        self.settle(job_id, context);
     }
 }
 

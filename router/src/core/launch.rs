@@ -180,8 +180,7 @@ impl Core {
     }
 
     pub(super) fn add_nodes(&mut self, swarm: &Swarm, context: &mut Context<'_>) -> Vec<Place> {
-        let ranks = (0..swarm.node_count).filter_map(|rank| NodeId::new(rank).ok());
-        let places: Vec<Place> = ranks.map(|node| Place::new(swarm.job_id.clone(), node)).collect();
+        let places = places_of(swarm);
         for place in &places {
             context.save(Change::Node(place.clone(), Box::default()));
             self.nodes.insert(place.clone(), Node::default());
@@ -215,15 +214,14 @@ impl Core {
     }
 
     pub(super) fn prepare(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
-        if !self.link_is_up() {
+        let Some(swarm) = self.swarms.get(swarm_id).filter(|_| self.link_is_up()) else {
             return;
-        }
-        let ticket = self.ticket(Awaited::Prepare(swarm_id.clone()));
-        let Some(swarm) = self.swarms.get(swarm_id) else { return };
+        };
+        let (job_id, node_count) = (swarm.job_id.clone(), swarm.node_count);
         let prepare = Downward::Prepare {
-            ticket,
-            job_id: swarm.job_id.clone(),
-            node_count: swarm.node_count,
+            ticket: self.ticket(Awaited::Prepare(swarm_id.clone())),
+            job_id,
+            node_count,
         };
         self.ask_follower(prepare, context);
     }
@@ -238,10 +236,8 @@ impl Core {
             return self.not_prepared(&swarm_id, &error, context);
         }
         self.preparing.remove(&swarm_id);
-        let Some(swarm) = self.swarms.get(&swarm_id) else {
-            return;
-        };
-        let go = swarm.job.is_none().then(|| ProviderCommand::Go {
+        let local = self.swarms.get(&swarm_id).filter(|swarm| swarm.job.is_none());
+        let go = local.map(|swarm| ProviderCommand::Go {
             job_id: swarm.job_id.clone(),
         });
         let places: Vec<Place> = self.places(&swarm_id);
@@ -271,20 +267,13 @@ impl Core {
 
     /// The nodes of a swarm, in order of rank.
     pub fn places(&self, swarm_id: &SwarmId) -> Vec<Place> {
-        let Some(swarm) = self.swarms.get(swarm_id) else {
-            return Vec::new();
-        };
-        let ranks = (0..swarm.node_count).filter_map(|rank| NodeId::new(rank).ok());
-        ranks.map(|node| Place::new(swarm.job_id.clone(), node)).collect()
+        self.swarms.get(swarm_id).map(places_of).unwrap_or_default()
     }
 
     /// A swarm of an earlier life: its files are made again if need be, followed, and its workers looked for.
-    pub(super) fn resume_swarm(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
-        let Some(swarm) = self.swarms.get(swarm_id).cloned() else {
-            return;
-        };
-        self.resumed.insert(swarm_id.clone());
-        self.start(&swarm, context);
+    pub(super) fn resume_swarm(&mut self, swarm: &Swarm, context: &mut Context<'_>) {
+        self.resumed.insert(swarm.swarm_id.clone());
+        self.start(swarm, context);
         if swarm.status == SwarmState::Terminating && swarm.job.is_none() {
             let command = ProviderCommand::Terminate {
                 job_id: swarm.job_id.clone(),
@@ -292,6 +281,11 @@ impl Core {
             context.effects.push(Effect::Provider(command));
         }
     }
+}
+
+fn places_of(swarm: &Swarm) -> Vec<Place> {
+    let ranks = (0..swarm.node_count).filter_map(|rank| NodeId::new(rank).ok());
+    ranks.map(|node| Place::new(swarm.job_id.clone(), node)).collect()
 }
 
 /// A time of nothing would end every turn, or every worker, at once.

@@ -103,9 +103,9 @@ impl Core {
 
     /// Has a node's outbox followed from where it was read to, unless it is known to have ended for good.
     pub(super) fn watch(&self, place: &codeswarm_protocol::Place, context: &mut Context<'_>) {
-        let Some(node) = self.nodes.get(place) else { return };
         // A job that Slurm may run again can write an outbox again that had ended.
-        if !node.ended || self.may_run_again(&place.job_id) {
+        let may_grow = |node: &&super::Node| !node.ended || self.may_run_again(&place.job_id);
+        if let Some(node) = self.nodes.get(place).filter(may_grow) {
             let watch = Downward::Watch {
                 place: place.clone(),
                 offset: node.offset,
@@ -122,7 +122,7 @@ impl Core {
         let awaited: Vec<Awaited> = std::mem::take(&mut self.tickets).into_values().collect();
         for awaited in awaited {
             match awaited {
-                Awaited::Heartbeats(swarm_id) => self.answer_waiting_status(&swarm_id, context),
+                Awaited::Heartbeats(swarm_id, _) => self.answer_waiting_status(&swarm_id, context),
                 Awaited::LaunchFile(swarm_id) => self.launch_file_lost(&swarm_id),
                 Awaited::Append(..) | Awaited::Prepare(_) | Awaited::Rest(_) => {}
             }

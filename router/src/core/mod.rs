@@ -39,7 +39,7 @@ use codeswarm_configs::SlurmSection;
 use codeswarm_protocol::event::{ProviderInfo, RouterEvent, RouterWord};
 use codeswarm_protocol::frame::Ticket;
 use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
-use codeswarm_protocol::{InjectionId, JobId, Place, Position, RequestId, SwarmId, Timestamp};
+use codeswarm_protocol::{InjectionId, JobId, NodeId, Place, Position, RequestId, SwarmId, Timestamp};
 
 use model::{Awaited, Outgoing};
 
@@ -194,14 +194,9 @@ impl Core {
             self.take_back(injection, context);
         }
         self.restore_submissions(submissions);
-        let live: Vec<SwarmId> = self
-            .swarms
-            .values()
-            .filter(|swarm| !swarm.status.is_over())
-            .map(|s| s.swarm_id.clone())
-            .collect();
-        for swarm_id in live {
-            self.resume_swarm(&swarm_id, context);
+        let live = |swarm: &&Swarm| !swarm.status.is_over();
+        for swarm in self.swarms.values().filter(live).cloned().collect::<Vec<_>>() {
+            self.resume_swarm(&swarm, context);
         }
         for place in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.deliver_next(&place, context);
@@ -329,6 +324,33 @@ impl Core {
         Some(swarm.event(word, at.wall))
     }
 
+    fn swarm_of_job(&self, job_id: &JobId) -> Option<&Swarm> {
+        self.swarms.get(self.jobs.get(job_id)?)
+    }
+
+    fn swarm_of_job_mut(&mut self, job_id: &JobId) -> Option<&mut Swarm> {
+        self.swarms.get_mut(self.jobs.get(job_id)?)
+    }
+
+    /// The nodes of a job, in order of rank; none of a job that is not known.
+    fn nodes_of(&self, job_id: &JobId) -> impl Iterator<Item = (&Place, &Node)> + Clone {
+        let first = Place::new(job_id.clone(), NodeId::FIRST);
+        let of_job = move |(place, _): &(&Place, &Node)| place.job_id == *job_id;
+        self.nodes.range(first..).take_while(of_job)
+    }
+
+    /// Whether no worker of a job will ever read an inbox again.
+    fn all_over(&self, job_id: &JobId) -> bool {
+        self.nodes_of(job_id).all(|(_, node)| node.is_over())
+    }
+
+    /// Stores a swarm as it is now.
+    fn save_swarm_of(&self, job_id: &JobId, context: &mut Context<'_>) {
+        if let Some(swarm) = self.swarm_of_job(job_id) {
+            context.save(Change::of_swarm(swarm.clone()));
+        }
+    }
+
     fn ticket(&mut self, awaited: Awaited) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
@@ -345,13 +367,10 @@ impl Core {
         context: &mut Context<'_>,
     ) -> Position {
         let mut event = context.event(word);
-        let position = match self.nodes.get_mut(place) {
-            Some(node) => {
-                node.position.sub += 1;
-                node.position
-            }
-            None => Position::START,
-        };
+        let position = self.nodes.get_mut(place).map_or(Position::START, |node| {
+            node.position.sub += 1;
+            node.position
+        });
         event.seq = Some(position.seq);
         event.sub = Some(position.sub);
         event.swarm_id = self.jobs.get(&place.job_id).cloned();
@@ -377,22 +396,28 @@ impl Core {
     }
 
     fn tick(&mut self, context: &mut Context<'_>) {
-        while self.timers.first().is_some_and(|(when, _)| *when <= context.at.now) {
-            match self.timers.pop_first() {
-                Some((_, Timer::Delivery(injection_id))) => self.delivery_timed_out(&injection_id, context),
-                Some((_, Timer::Retry(place))) => self.deliver_next(&place, context),
-                Some((_, Timer::Rest(place))) => self.look_for_the_end(&place, context),
-                Some((_, Timer::LastRecord(place))) => self.last_record(&place, context),
-                Some((_, Timer::Prepare(swarm_id))) => self.prepare(&swarm_id, context),
-                Some((_, Timer::Submission(swarm_id))) => self.submission_due(&swarm_id, context),
-                Some((_, Timer::Adoption(job_id))) => self.adoption_due(&job_id, context),
-                Some((_, Timer::Job(job_id))) => self.show_job(&job_id, context),
-                Some((_, Timer::Cancel(job_id))) => self.cancel_job(&job_id, context),
-                Some((_, Timer::Queue)) => self.look_at_the_queue(context),
-                Some((_, Timer::Status(swarm_id))) => self.answer_waiting_status(&swarm_id, context),
-                None => break,
+        while let Some(timer) = self.pop_due(context.at.now) {
+            match timer {
+                Timer::Delivery(injection_id) => self.delivery_timed_out(&injection_id, context),
+                Timer::Retry(place) => self.deliver_next(&place, context),
+                Timer::Rest(place) => self.look_for_the_end(&place, context),
+                Timer::LastRecord(place) => self.last_record(&place, context),
+                Timer::Prepare(swarm_id) => self.prepare(&swarm_id, context),
+                Timer::Submission(swarm_id) => self.submission_due(&swarm_id, context),
+                Timer::Adoption(job_id) => self.adoption_due(&job_id, context),
+                Timer::Job(job_id) => self.show_job(&job_id, context),
+                Timer::Cancel(job_id) => self.cancel_job(&job_id, context),
+                Timer::Queue => self.look_at_the_queue(context),
+                Timer::Status(swarm_id) => self.answer_waiting_status(&swarm_id, context),
             }
         }
+    }
+
+    fn pop_due(&mut self, now: Duration) -> Option<Timer> {
+        if self.deadline()? > now {
+            return None;
+        }
+        self.timers.pop_first().map(|(_, timer)| timer)
     }
 }
 

@@ -284,8 +284,8 @@ pub(super) enum Awaited {
     Prepare(SwarmId),
     /// The launch file of a swarm that is being launched.
     LaunchFile(SwarmId),
-    /// The heartbeats of a swarm.
-    Heartbeats(SwarmId),
+    /// The heartbeats of a swarm, which is this job.
+    Heartbeats(SwarmId, JobId),
     /// What stands in this node's outbox behind what was read.
     Rest(Place),
 }

@@ -10,7 +10,7 @@ use codeswarm_slurm::queue::Sight;
 use codeswarm_slurm::{Answer, Call, SlurmError, job, queue};
 
 use super::job::is_over;
-use super::model::Swarm;
+use super::model::{JobNow, Swarm};
 use super::{Context, Core, Effect, Errand, NotAnswered, ProviderCommand, Timer, Whom};
 
 /// How soon a job is looked at again whose end is near, a few times; then it is the queue's turn.
@@ -65,10 +65,10 @@ impl Core {
         }
         self.submissions_after_link_up(context);
         self.adoptions_after_link_up(context);
-        for job_id in self.live_jobs(|swarm| swarm.status == SwarmState::Terminating) {
+        for job_id in self.live_jobs(|swarm, _| swarm.status == SwarmState::Terminating) {
             self.end_job(&job_id, context);
         }
-        for job_id in self.live_jobs(|swarm| swarm.job.as_ref().is_some_and(|job| job.over.is_some())) {
+        for job_id in self.live_jobs(|_, job| job.over.is_some()) {
             self.conclude(&job_id, context);
         }
         if !self.timers.iter().any(|(_, timer)| *timer == Timer::Queue) {
@@ -76,8 +76,9 @@ impl Core {
         }
     }
 
-    fn live_jobs(&self, wanted: impl Fn(&Swarm) -> bool) -> Vec<JobId> {
-        let live = |swarm: &&Swarm| swarm.job.is_some() && !swarm.status.is_over() && wanted(swarm);
+    fn live_jobs(&self, wanted: impl Fn(&Swarm, &JobNow) -> bool) -> Vec<JobId> {
+        let wanted = |swarm: &Swarm| swarm.job.as_ref().is_some_and(|job| wanted(swarm, job));
+        let live = |swarm: &&Swarm| !swarm.status.is_over() && wanted(swarm);
         self.swarms
             .values()
             .filter(live)
@@ -87,19 +88,23 @@ impl Core {
 
     /// One squeue for all jobs of which nothing was heard lately; none while events show that the workers live.
     pub(super) fn look_at_the_queue(&mut self, context: &mut Context<'_>) {
-        let Some(poll) = self.settings.slurm.as_ref().map(|slurm| slurm.poll) else {
+        let now = context.at.now;
+        let has_jobs = !self.live_jobs(|_, _| true).is_empty();
+        let Some(poll) = self
+            .settings
+            .slurm
+            .as_ref()
+            .filter(|_| has_jobs)
+            .map(|slurm| slurm.poll)
+        else {
             return;
         };
-        let now = context.at.now;
-        if self.live_jobs(|_| true).is_empty() {
-            return;
-        }
         self.timers.insert((now + poll, Timer::Queue));
         if !self.link_is_up() {
             return;
         }
         // A controller that is slow to answer is not asked again meanwhile.
-        let jobs = self.live_jobs(|swarm| self.is_due(swarm, poll, now));
+        let jobs = self.live_jobs(|swarm, job| self.is_due(swarm, job, poll, now));
         if jobs.is_empty() || self.looking {
             return;
         }
@@ -111,23 +116,19 @@ impl Core {
 
     /// Sees to it that the queue is looked at, as long as there is a job.
     pub(super) fn attend_queue(&mut self, context: &mut Context<'_>) {
-        let Some(slurm) = &self.settings.slurm else { return };
-        if !self.timers.iter().any(|(_, timer)| *timer == Timer::Queue) {
+        if let Some(slurm) = &self.settings.slurm
+            && !self.timers.iter().any(|(_, timer)| *timer == Timer::Queue)
+        {
             self.timers.insert((context.at.now + slurm.poll, Timer::Queue));
         }
     }
 
-    fn is_due(&self, swarm: &Swarm, poll: Duration, now: Duration) -> bool {
-        let Some(job) = &swarm.job else { return false };
+    fn is_due(&self, swarm: &Swarm, job: &JobNow, poll: Duration, now: Duration) -> bool {
         if swarm.status != SwarmState::Running || job.missing.is_some() {
             return true;
         }
         let (mut resting, mut speaking, mut all_over) = (true, true, true);
-        for node in self
-            .places(&swarm.swarm_id)
-            .iter()
-            .filter_map(|place| self.nodes.get(place))
-        {
+        for (_, node) in self.nodes_of(&swarm.job_id) {
             resting &= node.state == NodeState::Idle && node.open == 0;
             speaking &= (node.is_over() && node.open == 0) || now.saturating_sub(node.heard) < poll;
             all_over &= node.is_over();
@@ -204,9 +205,9 @@ impl Core {
 
     /// Looks at a job again soon, a few times; when that is used up, the queue's turn will bring the rest.
     pub(super) fn show_soon(&mut self, job_id: &JobId, context: &mut Context<'_>) {
-        let Some(job) = self.live_job(job_id) else { return };
-        job.looks += 1;
-        if job.looks <= LOOKS_OUT_OF_TURN {
+        let may_look = |job: &&mut JobNow| job.looks < LOOKS_OUT_OF_TURN;
+        if let Some(job) = self.live_job(job_id).filter(may_look) {
+            job.looks += 1;
             self.timers
                 .insert((context.at.now + LOOK_AGAIN, Timer::Job(job_id.clone())));
         }
@@ -250,13 +251,6 @@ impl Core {
     }
 
     fn has_spoken_since(&self, job_id: &JobId, when: Duration) -> bool {
-        let swarm_id = self.jobs.get(job_id);
-        swarm_id.is_some_and(|swarm_id| {
-            let places = self.places(swarm_id);
-            places
-                .iter()
-                .filter_map(|place| self.nodes.get(place))
-                .any(|node| node.heard > when)
-        })
+        self.nodes_of(job_id).any(|(_, node)| node.heard > when)
     }
 }

@@ -52,9 +52,6 @@ impl Core {
             let event = context.event(RouterWord::RouterTrouble { message });
             context.tell(Whom::Everybody, event);
         }
-        let Some(node) = self.nodes.get_mut(place) else {
-            return Passage::Seen;
-        };
         node.position = Position::at(head.seq);
         node.heard = context.at.now;
         if head.epoch >= node.epoch {
@@ -196,10 +193,7 @@ impl Core {
 
     /// What agents an adopted swarm has is known when one of them is up.
     fn learn_agent(&mut self, place: &Place, agent: &str, context: &mut Context<'_>) {
-        let swarm = self
-            .jobs
-            .get(&place.job_id)
-            .and_then(|swarm_id| self.swarms.get_mut(swarm_id));
+        let swarm = self.swarm_of_job_mut(&place.job_id);
         if let Some(swarm) = swarm.filter(|swarm| swarm.agent.is_empty()) {
             swarm.agent = agent.to_owned();
             context.save(Change::of_swarm(swarm.clone()));
@@ -208,20 +202,13 @@ impl Core {
 
     /// A swarm runs when each of its nodes is up or over, and one at least is up.
     pub(super) fn perhaps_running(&mut self, place: &Place, context: &mut Context<'_>) {
-        let Some(swarm_id) = self.jobs.get(&place.job_id).cloned() else {
-            return;
-        };
-        let places = self.places(&swarm_id);
         let is_up = |node: &super::Node| matches!(node.state, NodeState::Idle | NodeState::Busy);
-        let nodes = || places.iter().filter_map(|place| self.nodes.get(place));
+        let nodes = || self.nodes_of(&place.job_id).map(|(_, node)| node);
         let all_up = nodes().any(is_up) && nodes().all(|node| is_up(node) || node.is_over());
-        let Some(swarm) = self.swarms.get_mut(&swarm_id) else {
-            return;
-        };
-        if all_up && swarm.status == SwarmState::Pending {
+        let begins = |swarm: &&mut super::Swarm| all_up && swarm.status == SwarmState::Pending;
+        if let Some(swarm) = self.swarm_of_job_mut(&place.job_id).filter(begins) {
             swarm.status = SwarmState::Running;
-            context.save(Change::of_swarm(swarm.clone()));
-            self.tell_swarm(&swarm_id, context);
+            self.tell_job(&place.job_id, context);
         }
     }
 }

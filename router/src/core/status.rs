@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::answer::{Asker, answer};
 use super::model::Awaited;
-use super::{Context, Core, Timer};
+use super::{Context, Core, Node, Swarm, Timer};
 
 /// How long heartbeats are waited for; then the answer goes without new ones.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ impl Core {
             ));
         };
         if swarm.status.is_over() || !self.link_is_up() {
-            self.answer_status_now(asker, swarm_id, context);
+            self.answer_status_now(asker, swarm, context);
             return Ok(());
         }
         let (job_id, node_count) = (swarm.job_id.clone(), swarm.node_count);
@@ -51,7 +51,7 @@ impl Core {
         if waiting.len() > 1 {
             return Ok(());
         }
-        let ticket = self.ticket(Awaited::Heartbeats(swarm_id.clone()));
+        let ticket = self.ticket(Awaited::Heartbeats(swarm_id.clone(), job_id.clone()));
         self.timers
             .insert((context.at.now + PATIENCE, Timer::Status(swarm_id.clone())));
         let ask = Downward::Heartbeats {
@@ -64,10 +64,7 @@ impl Core {
     }
 
     pub(super) fn heartbeats(&mut self, ticket: Ticket, data: &[u8], context: &mut Context<'_>) {
-        let Some(Awaited::Heartbeats(swarm_id)) = self.tickets.remove(&ticket) else {
-            return;
-        };
-        let Some(job_id) = self.swarms.get(&swarm_id).map(|swarm| swarm.job_id.clone()) else {
+        let Some(Awaited::Heartbeats(swarm_id, job_id)) = self.tickets.remove(&ticket) else {
             return;
         };
         for line in data.split(|byte| *byte == b'\n') {
@@ -82,17 +79,18 @@ impl Core {
 
     /// Answers whoever waits, with what is known.
     pub(super) fn answer_waiting_status(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
-        for asker in self.asking_status.remove(swarm_id).unwrap_or_default() {
-            self.answer_status_now(&asker, swarm_id, context);
+        let waiting = self.asking_status.remove(swarm_id).unwrap_or_default();
+        if let Some(swarm) = self.swarms.get(swarm_id) {
+            for asker in waiting {
+                self.answer_status_now(&asker, swarm, context);
+            }
         }
     }
 
-    fn answer_status_now(&self, asker: &Asker, swarm_id: &SwarmId, context: &mut Context<'_>) {
-        let Some(swarm) = self.swarms.get(swarm_id) else { return };
-        let nodes = self.places(swarm_id);
+    fn answer_status_now(&self, asker: &Asker, swarm: &Swarm, context: &mut Context<'_>) {
+        let nodes = self.nodes_of(&swarm.job_id);
         let nodes = nodes
-            .iter()
-            .filter_map(|place| self.node_status(place, &swarm.agent))
+            .map(|(place, node)| node_status(place, node, &swarm.agent))
             .collect();
         let word = RouterWord::SwarmStatus {
             node_count: swarm.node_count,
@@ -106,24 +104,23 @@ impl Core {
         };
         answer(asker, swarm.event(word, context.at.wall), context);
     }
+}
 
-    fn node_status(&self, place: &Place, agent: &str) -> Option<NodeStatus> {
-        let node = self.nodes.get(place)?;
-        Some(NodeStatus {
-            node_id: place.node_id,
-            state: node.state,
-            host: node.host.clone(),
-            agent: (!agent.is_empty()).then(|| agent.to_owned()),
-            epoch: node.epoch,
-            injection_id: node.current.clone(),
-            open_injections: node.open,
-            turns: node.turns,
-            tokens: node.tokens,
-            seq: node.position.seq,
-            last_event: node.last_event.clone(),
-            last_event_at: node.last_event_at,
-            error: node.error.clone(),
-            heartbeat_at: node.heartbeat_at,
-        })
+fn node_status(place: &Place, node: &Node, agent: &str) -> NodeStatus {
+    NodeStatus {
+        node_id: place.node_id,
+        state: node.state,
+        host: node.host.clone(),
+        agent: (!agent.is_empty()).then(|| agent.to_owned()),
+        epoch: node.epoch,
+        injection_id: node.current.clone(),
+        open_injections: node.open,
+        turns: node.turns,
+        tokens: node.tokens,
+        seq: node.position.seq,
+        last_event: node.last_event.clone(),
+        last_event_at: node.last_event_at,
+        error: node.error.clone(),
+        heartbeat_at: node.heartbeat_at,
     }
 }

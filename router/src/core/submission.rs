@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use codeswarm_configs::SlurmSection;
 use codeswarm_protocol::frame::Downward;
+use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::{JobId, Rejection, SwarmId};
 use codeswarm_slurm::{BatchJob, Call, batch};
 use serde::{Deserialize, Serialize};
@@ -191,12 +192,11 @@ impl Core {
 
     /// A job that finds its launch file like this does nothing.
     pub(super) fn withdraw(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
-        let Some(submission) = self.submissions.get(swarm_id) else {
-            return;
-        };
-        let mut withdrawn = submission.swarm.spec.clone();
-        withdrawn.node_count = 0;
-        if let Ok(data) = serde_json::to_vec_pretty(&withdrawn) {
+        let withdrawn = self.submissions.get(swarm_id).map(|submission| LaunchSpec {
+            node_count: 0,
+            ..submission.swarm.spec.clone()
+        });
+        if let Some(Ok(data)) = withdrawn.map(|spec| serde_json::to_vec_pretty(&spec)) {
             let ticket = self.ticket(Awaited::LaunchFile(swarm_id.clone()));
             let (swarm_id, data) = (swarm_id.clone(), data.into());
             self.ask_follower(Downward::Launch { ticket, swarm_id, data }, context);
@@ -204,15 +204,14 @@ impl Core {
     }
 
     pub(super) fn end_refused(&mut self, swarm_id: &SwarmId, rejection: Rejection, context: &mut Context<'_>) {
-        let Some(submission) = self.submissions.remove(swarm_id) else {
-            return;
-        };
-        if submission.stage != Stage::Waiting {
-            context.save(Change::SubmissionOver(swarm_id.clone()));
-        }
-        match submission.asker {
-            Some(asker) => reject(&asker, rejection, context),
-            None => tracing::warn!(%swarm_id, %rejection, "a launch of an earlier life came to nothing"),
+        if let Some(submission) = self.submissions.remove(swarm_id) {
+            if submission.stage != Stage::Waiting {
+                context.save(Change::SubmissionOver(swarm_id.clone()));
+            }
+            match submission.asker {
+                Some(asker) => reject(&asker, rejection, context),
+                None => tracing::warn!(%swarm_id, %rejection, "a launch of an earlier life came to nothing"),
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use codeswarm_protocol::event::RouterWord;
 use codeswarm_protocol::frame::Downward;
+use codeswarm_protocol::launch::LaunchSpec;
 use codeswarm_protocol::{JobId, Rejection, RejectionCode, SwarmId};
 use codeswarm_slurm::{Answer, batch, job, partition, queue};
 
@@ -67,7 +68,10 @@ impl Core {
             Stage::Waiting if submission.immediate => {
                 Self::call(Errand::Idle(swarm_id.clone()), partition::show(), context);
             }
-            Stage::Waiting => self.write_launch_file(swarm_id, context),
+            Stage::Waiting => {
+                let spec = submission.swarm.spec.clone();
+                self.write_launch_file(swarm_id, &spec, context);
+            }
             Stage::Submitting => Self::call(Errand::Find(swarm_id.clone()), queue::search(), context),
             Stage::Submitted(job_id) => match job::show(job_id) {
                 Ok(call) => Self::call(Errand::Announce(swarm_id.clone()), call, context),
@@ -86,15 +90,15 @@ impl Core {
             return;
         };
         let partition = submission.slurm.partition.as_deref();
-        let wanted = submission.cluster_nodes;
+        let (wanted, spec) = (submission.cluster_nodes, submission.swarm.spec.clone());
         let idle = match outcome {
             Ok(answer) => partition::read(&answer).map_err(launch_failed),
             Err(not) => return self.step_not_taken(swarm_id, &not, context),
         };
         match idle.map(|partitions| partitions.idle_nodes(partition)) {
-            Ok(Some(idle)) if idle >= wanted => self.write_launch_file(swarm_id, context),
+            Ok(Some(idle)) if idle >= wanted => self.write_launch_file(swarm_id, &spec, context),
             // sbatch says it best.
-            Ok(None) => self.write_launch_file(swarm_id, context),
+            Ok(None) => self.write_launch_file(swarm_id, &spec, context),
             Ok(Some(idle)) => {
                 let which = partition.map_or_else(
                     || "the default partition".to_owned(),
@@ -114,11 +118,8 @@ impl Core {
         }
     }
 
-    fn write_launch_file(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
-        let Some(submission) = self.submissions.get(swarm_id) else {
-            return;
-        };
-        let data = match serde_json::to_vec_pretty(&submission.swarm.spec) {
+    fn write_launch_file(&mut self, swarm_id: &SwarmId, spec: &LaunchSpec, context: &mut Context<'_>) {
+        let data = match serde_json::to_vec_pretty(spec) {
             Ok(data) => Bytes::from(data),
             Err(error) => return self.refuse_launch(swarm_id, launch_failed(error), context),
         };
@@ -128,10 +129,9 @@ impl Core {
     }
 
     pub(super) fn launch_file_written(&mut self, swarm_id: &SwarmId, error: Option<String>, context: &mut Context<'_>) {
-        let (Some(settings), Link::Up { binary }) = (&self.settings.slurm, &self.link) else {
-            return;
-        };
-        let Some(submission) = self.submissions.get_mut(swarm_id) else {
+        let submission = self.submissions.get_mut(swarm_id);
+        let (Some(settings), Link::Up { binary }, Some(submission)) = (&self.settings.slurm, &self.link, submission)
+        else {
             return;
         };
         if let Some(rejection) = submission.given_up.take() {
@@ -276,10 +276,11 @@ impl Core {
         outcome: Result<Answer, NotAnswered>,
         context: &mut Context<'_>,
     ) {
-        let Some(submission) = self.submissions.get(swarm_id) else {
-            return;
-        };
-        let Stage::Submitted(job_id) = submission.stage.clone() else {
+        let stage = self
+            .submissions
+            .get(swarm_id)
+            .map(|submission| submission.stage.clone());
+        let Some(Stage::Submitted(job_id)) = stage else {
             return;
         };
         if self.jobs.contains_key(&job_id) {
@@ -290,10 +291,19 @@ impl Core {
             return self.refuse_launch(swarm_id, Rejection::new(RejectionCode::LaunchFailed, reason), context);
         }
         let shown = outcome.ok().and_then(|answer| job::read(&job_id, &answer).ok());
-        let Some(submission) = self.submissions.remove(swarm_id) else {
-            return;
-        };
-        context.save(Change::SubmissionOver(swarm_id.clone()));
+        if let Some(submission) = self.submissions.remove(swarm_id) {
+            context.save(Change::SubmissionOver(swarm_id.clone()));
+            self.becomes_a_swarm(submission, job_id, shown, context);
+        }
+    }
+
+    fn becomes_a_swarm(
+        &mut self,
+        submission: Submission,
+        job_id: JobId,
+        shown: Option<job::Job>,
+        context: &mut Context<'_>,
+    ) {
         let Submission {
             mut swarm,
             fingerprint,

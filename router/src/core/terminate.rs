@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use codeswarm_protocol::event::{NodeState, RouterWord, SwarmState};
 use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket};
-use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
+use codeswarm_protocol::{JobId, Place, Rejection, RejectionCode, SwarmId};
 
 use super::answer::Asker;
 use super::model::{Awaited, Ending};
-use super::{Change, Context, Core, Effect, ProviderCommand, ProviderEvent, Timer};
+use super::{Change, Context, Core, Effect, Node, ProviderCommand, ProviderEvent, Timer};
 
 /// How soon it is looked again whether an outbox is read to its end.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -35,10 +35,10 @@ impl Core {
                 format!("no swarm {swarm_id} is known here; swarm_list tells which are"),
             ));
         };
-        let first = swarm.status.takes_prompts();
+        let (first, job_id) = (swarm.status.takes_prompts(), swarm.job_id.clone());
         if first {
             swarm.status = SwarmState::Terminating;
-            let (swarm, job_id) = (swarm.clone(), swarm.job_id.clone());
+            let (swarm, job_id) = (swarm.clone(), job_id.clone());
             let of_slurm = swarm.job.is_some();
             context.save(Change::of_swarm(swarm));
             if of_slurm {
@@ -59,7 +59,7 @@ impl Core {
             super::answer::answer(asker, event, context);
         }
         if first {
-            self.settle(swarm_id, context);
+            self.settle(&job_id, context);
         }
         Ok(())
     }
@@ -127,12 +127,20 @@ impl Core {
         let Some(Awaited::Rest(place)) = self.tickets.remove(&ticket) else {
             return;
         };
-        let Some(node) = self.nodes.get_mut(&place) else { return };
-        let Some(ending) = &mut node.ending else { return };
+        let Some(Node {
+            ending: Some(ending),
+            offset,
+            last_record_until,
+            exit_said,
+            ..
+        }) = self.nodes.get_mut(&place)
+        else {
+            return;
+        };
         let over = match error {
             None => {
                 ending.give_up = None;
-                done && node.offset >= next && node.last_record_until.is_none()
+                done && *offset >= next && last_record_until.is_none()
             }
             Some(_) => {
                 let patience = self.settings.inject_timeout.max(BYTES_MAY_COME);
@@ -141,11 +149,7 @@ impl Core {
         };
         if over {
             // A worker that has said its last word has ended of itself, whoever was heard first.
-            let state = if node.exit_said {
-                NodeState::Exited
-            } else {
-                ending.state
-            };
+            let state = if *exit_said { NodeState::Exited } else { ending.state };
             let reason = ending.reason.clone();
             self.node_over(&place, state, &reason, context);
         } else {
@@ -200,9 +204,6 @@ impl Core {
     /// No worker will read this node's inbox again.
     pub(super) fn node_over(&mut self, place: &Place, state: NodeState, reason: &str, context: &mut Context<'_>) {
         let Some(node) = self.nodes.get_mut(place) else { return };
-        if node.is_over() && node.state == state && state == NodeState::Lost {
-            return;
-        }
         let was_over = node.is_over();
         (node.state, node.ending) = (state, None);
         if state == NodeState::Lost {
@@ -228,16 +229,16 @@ impl Core {
             self.end_all_of(place, error, reason, context);
         }
         self.save_node(place, context);
-        if !was_over && let Some(swarm_id) = self.jobs.get(&place.job_id).cloned() {
+        if !was_over {
             self.perhaps_running(place, context);
-            self.settle(&swarm_id, context);
+            self.settle(&place.job_id, context);
         }
     }
 
     /// Whether a node that is over may have another life, in which a worker reads on in its inbox: Slurm had its worker end,
     /// and may run the job again.
     pub(super) fn may_go_on(&self, place: &Place) -> bool {
-        let was_stopped = |node: &super::Node| node.state == NodeState::Exited && node.told_to_end;
+        let was_stopped = |node: &Node| node.state == NodeState::Exited && node.told_to_end;
         self.nodes.get(place).is_some_and(was_stopped)
             && self.live_swarm_of(&place.job_id).is_some()
             && self.may_run_again(&place.job_id)
@@ -245,54 +246,49 @@ impl Core {
 
     /// Whether its whole job is about to end or to be run again, which Slurm says in a moment; until then prompts wait.
     pub(super) fn waits_for_another_life(&self, place: &Place) -> bool {
-        let places = self.jobs.get(&place.job_id).map(|swarm_id| self.places(swarm_id));
-        let mut nodes = places.iter().flatten().filter_map(|place| self.nodes.get(place));
-        self.may_go_on(place) && nodes.all(super::Node::is_over)
+        self.may_go_on(place) && self.all_over(&place.job_id)
     }
 
     /// Ends a swarm whose nodes are all over.
-    pub(super) fn settle(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
-        let places = self.places(swarm_id);
-        let nodes = || places.iter().filter_map(|place| self.nodes.get(place));
-        if !nodes().all(super::Node::is_over) {
+    pub(super) fn settle(&mut self, job_id: &JobId, context: &mut Context<'_>) {
+        if !self.all_over(job_id) {
             return;
         }
+        let nodes = || self.nodes_of(job_id).map(|(_, node)| node);
         let lost = nodes().filter(|node| node.state == NodeState::Lost).count();
         let trouble = nodes().find_map(|node| node.error.clone());
         let said = nodes().filter(|node| node.state == NodeState::Exited);
         let said = said.filter_map(|node| node.error.clone()).next();
-        if !self.job_lets_go(swarm_id, context) {
+        if !self.job_lets_go(job_id, context) {
             return;
         }
-        let Some(swarm) = self.swarms.get_mut(swarm_id) else {
+        let live = |swarm: &&mut super::Swarm| !swarm.status.is_over();
+        let Some(swarm) = self.swarm_of_job_mut(job_id).filter(live) else {
             return;
         };
-        match swarm.status {
-            SwarmState::Terminated | SwarmState::Failed => return,
-            SwarmState::Terminating => swarm.status = SwarmState::Terminated,
-            SwarmState::Pending | SwarmState::Running => {
-                swarm.status = SwarmState::Failed;
-                let trouble = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
-                let what = match lost {
-                    0 => "its workers have ended".to_owned(),
-                    lost => format!(
-                        "{lost} of its {} workers were lost, the others have ended",
-                        swarm.node_count
-                    ),
-                };
-                let over = swarm.job.as_ref().and_then(|job| job.over_with(said.as_deref()));
-                swarm.reason = Some(over.unwrap_or_else(|| format!("{what}{trouble}")));
-            }
+        if swarm.status == SwarmState::Terminating {
+            swarm.status = SwarmState::Terminated;
+        } else {
+            swarm.status = SwarmState::Failed;
+            let trouble = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
+            let what = match lost {
+                0 => "its workers have ended".to_owned(),
+                lost => format!(
+                    "{lost} of its {} workers were lost, the others have ended",
+                    swarm.node_count
+                ),
+            };
+            let over = swarm.job.as_ref().and_then(|job| job.over_with(said.as_deref()));
+            swarm.reason = Some(over.unwrap_or_else(|| format!("{what}{trouble}")));
         }
-        context.save(Change::of_swarm(swarm.clone()));
-        self.tell_swarm(swarm_id, context);
+        self.tell_job(job_id, context);
     }
 
     /// The swarm could not be started at all.
     pub(super) fn swarm_failed(&mut self, swarm_id: &SwarmId, reason: &str, context: &mut Context<'_>) {
         for place in self.places(swarm_id) {
             if let Some(node) = self.nodes.get_mut(&place) {
-                node.state = NodeState::Lost;
+                (node.state, node.ending) = (NodeState::Lost, None);
                 node.error = Some(reason.to_owned());
             }
             self.end_all_of(&place, "launch_failed", reason, context);

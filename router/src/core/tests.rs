@@ -5,13 +5,16 @@
 //! `CODESWARM_HISTORIES=<count>` plays more of them.
 
 mod alone;
+mod answers;
 mod clients;
 mod in_slurm;
+mod late;
 mod mailbox;
 mod node_ends;
 mod promises;
 mod provider;
 mod rules;
+mod slurm_adopt;
 mod slurm_histories;
 mod slurm_hosts;
 mod slurm_job;

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use codeswarm_protocol::event::RouterEvent;
+use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::{Place, Position, RequestId, Seq};
 
 use crate::core::{Change, Injection, InjectionState, KnownRequest};
@@ -104,10 +104,15 @@ impl Batch {
         })
     }
 
-    /// Prompts and launches outlive the power; the rest can be read again.
+    /// What was promised outlives the power, and so does what it rests on: that a prompt may be in its inbox, and that one
+    /// has failed and will never be. The rest can be read again.
     pub fn durability(&self) -> Durability {
-        let promised =
-            |change: &Change| matches!(change, Change::Injection(_) | Change::Swarm(_) | Change::Submission(_));
+        let promised = |change: &Change| match change {
+            Change::Injection(_) | Change::InjectionState(_, InjectionState::Sent) => true,
+            Change::Swarm(_) | Change::Submission(_) => true,
+            Change::Said { event, .. } => matches!(event.word, RouterWord::InjectFailed { .. }),
+            _ => false,
+        };
         if self.changes.iter().any(promised) {
             Durability::Power
         } else {

@@ -227,6 +227,47 @@ fn what_is_stored_comes_back_after_a_reopening() {
     check_everything(&State::open(&file).unwrap());
 }
 
+#[test]
+fn p1_p3_what_was_promised_of_a_prompt_is_synced_and_what_files_tell_again_is_not() {
+    let said = |word| Change::Said {
+        place: place(0),
+        position: Position::at(Seq(1)),
+        event: RouterEvent::new(word, Timestamp(0)),
+    };
+    let failed = RouterWord::InjectFailed {
+        error: "timeout".to_owned(),
+        reason: "not in the node's inbox".to_owned(),
+    };
+    let table = [
+        (Change::Injection(injection(1)), Durability::Power),
+        // Taken for one that was never sent it would be told as failed, and is in the inbox.
+        (
+            Change::InjectionState(id("i-1"), InjectionState::Sent),
+            Durability::Power,
+        ),
+        (said(failed), Durability::Power),
+        (Change::Swarm(Box::new(swarm())), Durability::Power),
+        (Change::Submission(Box::new(submission())), Durability::Power),
+        (
+            Change::InjectionState(id("i-1"), InjectionState::Delivered),
+            Durability::Process,
+        ),
+        (
+            Change::InjectionState(id("i-1"), InjectionState::Ended),
+            Durability::Process,
+        ),
+        (said(RouterWord::InjectDelivered {}), Durability::Process),
+        (Change::Node(place(0), Box::default()), Durability::Process),
+    ];
+    for (change, durability) in table {
+        let batch = Batch {
+            changes: vec![Change::Node(place(1), Box::default()), change],
+            cursors: BTreeMap::new(),
+        };
+        assert_eq!(batch.durability(), durability, "{batch:?}");
+    }
+}
+
 /// Databases of each format as they were when it was new: later versions have to read them for ever. To write the newest
 /// while it is not released: `CODESWARM_WRITE_GOLDEN=1 cargo test -p codeswarm-router state::`.
 #[test]

@@ -426,3 +426,50 @@ fn p5_records_that_are_missing_are_told_and_what_comes_after_them_is_passed_on()
     assert_eq!(again, (Passage::Seen, Vec::new()));
     assert_eq!(alone.core.stream_end(&place).0.seq, Seq(4));
 }
+
+#[test]
+fn an_agent_that_is_ready_again_in_the_middle_of_a_turn_is_busy() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    alone.comes_up(&place, 1);
+    assert_eq!(alone.core.nodes[&place].state, NodeState::Idle);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    alone.record(&place, 1, started(), Some(&id));
+    let exit = Word::AgentExit {
+        code: Some(1),
+        signal: None,
+        message: "it fell over".to_owned(),
+        stderr_tail: None,
+        restart_in_ms: Some(10),
+    };
+    alone.record(&place, 1, exit, None);
+    assert_eq!(alone.core.nodes[&place].state, NodeState::Starting);
+    let ready = Word::AgentReady {
+        agent: "echo".to_owned(),
+        agent_version: None,
+        thread_id: "t".to_owned(),
+        resumed: true,
+        model: None,
+        cwd: "/work".to_owned(),
+    };
+    alone.record(&place, 1, ready, None);
+    assert_eq!(alone.core.nodes[&place].state, NodeState::Busy);
+    assert_eq!(alone.core.nodes[&place].current, Some(id));
+}
+
+#[test]
+fn p11_a_record_in_words_that_are_not_known_here_is_passed_on_and_ends_nothing() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    alone.record(&place, 1, started(), Some(&id));
+    let state = alone.core.nodes[&place].state;
+    for (seq, kind) in (2..).zip(["agent_ready", "worker_exit", "turn_started", "turn_complete"]) {
+        let line = json!({"type": kind, "seq": seq, "epoch": 1, "timestamp": "", "job_id": place.job_id, "node_id": 0});
+        assert_eq!(alone.line(&place, format!("{line}\n").as_bytes()), []);
+        assert_eq!(alone.core.nodes[&place].state, state);
+        assert!(alone.core.is_open(&id));
+    }
+}

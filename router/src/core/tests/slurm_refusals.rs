@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::alone::*;
 use super::in_slurm::*;
-use crate::core::{Errand, Input, Stage};
+use crate::core::{Change, Effect, Errand, Input, Stage};
 
 const LATE: &str = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n";
 const BUSY: &str = "scancel: error: Kill job error on job id 27: Job can not be altered now, try again later\n";
@@ -162,4 +162,105 @@ fn p12_a_job_with_more_tasks_than_are_taken_and_one_under_launch_are_not_adopted
     let (_, reason) = refused(&alone.answer(adopt, says(0, &ours, "")));
     assert!(reason.contains("launch is under way"), "{reason}");
     assert!(alone.core.swarm_of(&job("29")).is_none());
+}
+
+#[test]
+fn p7_an_end_that_slurm_refuses_is_told_once_and_asked_for_again() {
+    let mut alone = connected();
+    let swarm = alone.running("27");
+    let denied = "scancel: error: Kill job error on job id 27: Access/permission denied\n";
+    let end = json!({"command": "swarm_terminate", "swarm_id": swarm.swarm_id});
+    let signal = errands(&alone.command(end)).pop().unwrap();
+    let effects = alone.answer(signal, says(1, "", denied));
+    let [event] = told(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    let RouterWord::RouterTrouble { message } = &event.word else {
+        panic!("{event:?}")
+    };
+    assert!(
+        message.contains("denied") && message.contains("by hand: scancel 27"),
+        "{message}"
+    );
+    alone.now += Duration::from_secs(31);
+    let again = errands(&alone.step(Input::Tick));
+    assert!(again.contains(&Errand::Cancel(job("27"))), "{again:?}");
+    let effects = alone.answer(Errand::Cancel(job("27")), says(1, "", denied));
+    assert!(told(&effects).is_empty(), "{effects:?}");
+    assert_eq!(alone.swarm_of_job("27").status, SwarmState::Terminating);
+}
+
+#[test]
+fn a_waiting_job_is_told_with_what_its_reason_means_or_with_the_bare_word() {
+    let table = [
+        ("Resources", "it is next"),
+        ("JobHeldUser", "scontrol release"),
+        ("WordOfANewerSlurm", "waits in the queue (WordOfANewerSlurm)"),
+    ];
+    for (reason, means) in table {
+        let mut alone = connected();
+        alone.launch_job("27");
+        alone.answer(Errand::Show(job("27"), alone.now), shown("27", "PENDING", reason, 0));
+        let told = alone.swarm_of_job("27").job.unwrap().reason.unwrap();
+        assert!(told.contains(reason) && told.contains(means), "{told}");
+    }
+}
+
+#[test]
+fn p6_a_launch_whose_file_cannot_be_withdrawn_is_refused_all_the_same() {
+    let mut alone = connected();
+    let effects = alone.request(1, "r", launch());
+    let (submit, ..) = alone.until_sbatch(&effects);
+    alone.answer(submit, no_answer(true));
+    let mut last = Vec::new();
+    for _ in 0..4 {
+        alone.now += Duration::from_secs(31);
+        let find = errands(&alone.step(Input::Tick)).pop().unwrap();
+        last = alone.answer(find, says(0, "", ""));
+    }
+    let Some(Downward::Launch { ticket, .. }) = down(&last).pop() else {
+        panic!("{last:?}")
+    };
+    let error = Some("no space is left".to_owned());
+    let (code, reason) = refused(&alone.step(Input::Prepared { ticket, error }));
+    assert_eq!(code, RejectionCode::LaunchFailed);
+    assert!(reason.contains("given up"), "{reason}");
+    assert!(alone.core.submissions.is_empty());
+}
+
+#[test]
+fn a_program_whose_path_no_script_can_hold_refuses_the_launch_before_sbatch() {
+    let mut alone = Alone::new(with_slurm());
+    let binary = "codeswarm".to_owned();
+    alone.step(Input::LinkUp { binary });
+    let effects = alone.request(1, "r", launch());
+    let Some(Downward::Launch { ticket, .. }) = down(&effects).pop() else {
+        panic!("{effects:?}")
+    };
+    let effects = alone.step(Input::Prepared { ticket, error: None });
+    let (code, reason) = refused(&effects);
+    assert_eq!(code, RejectionCode::LaunchFailed);
+    assert!(reason.contains("not an absolute path"), "{reason}");
+    assert!(calls(&effects).is_empty() && alone.core.submissions.is_empty());
+}
+
+/// As a state that was written by hand, or by another version.
+#[test]
+fn a_stored_launch_whose_job_has_no_number_comes_to_nothing_and_its_file_is_withdrawn() {
+    let mut alone = connected();
+    let effects = alone.request(1, "r", launch());
+    let (submit, ..) = alone.until_sbatch(&effects);
+    alone.answer(submit, says(0, "27\n", ""));
+    for submission in alone.core.submissions.values_mut() {
+        submission.stage = Stage::Submitted(job("local-1"));
+    }
+    let (mut next, _) = alone.restarted(&[]);
+    let effects = next.connect();
+    let Some(Downward::Launch { data, .. }) = down(&effects).pop() else {
+        panic!("{effects:?}")
+    };
+    let withdrawn: Value = serde_json::from_slice(&data).unwrap();
+    assert_eq!(withdrawn["node_count"], 0);
+    let is_over = |effect: &Effect| matches!(effect, Effect::Save(Change::SubmissionOver(_)));
+    assert!(effects.iter().any(is_over) && next.core.submissions.is_empty());
 }

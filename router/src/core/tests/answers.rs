@@ -1,0 +1,154 @@
+//! What a client is answered, whatever it asks for.
+
+use codeswarm_protocol::event::{RouterWord, SwarmSummary};
+use codeswarm_protocol::{JobId, RejectionCode};
+use serde_json::json;
+
+use super::alone::*;
+use super::in_slurm::*;
+use super::world::settings;
+use crate::core::{ClientId, Input, SLURM, Settings};
+
+#[test]
+fn p12_a_launch_that_cannot_be_is_refused_at_its_field_and_leaves_nothing() {
+    let no_provider = || Settings {
+        providers: Vec::new(),
+        ..settings()
+    };
+    let no_slurm = || Settings {
+        slurm: None,
+        ..with_slurm()
+    };
+    let table = [
+        (
+            settings(),
+            json!({"agent": {"turn_timeout_seconds": 0}}),
+            "has to be at least 1",
+        ),
+        (
+            settings(),
+            json!({"agent": {"start_timeout_seconds": 0}}),
+            "has to be at least 1",
+        ),
+        (
+            settings(),
+            json!({"agent": {"approval_timeout_seconds": 0}}),
+            "has to be at least 1",
+        ),
+        (
+            settings(),
+            json!({"worker": {"heartbeat_seconds": 0}}),
+            "has to be at least 1",
+        ),
+        (
+            settings(),
+            json!({"worker": {"shutdown_grace_seconds": 0}}),
+            "has to be at least 1",
+        ),
+        (
+            settings(),
+            json!({"worker": {"queue_limit": 0}}),
+            "has to be at least 1",
+        ),
+        (no_provider(), json!({}), "no provider"),
+        (settings(), json!({"provider": "moon"}), "there is local"),
+        (no_slurm(), json!({"provider": SLURM}), "no Slurm"),
+    ];
+    for (settings, wish, words) in table {
+        let mut alone = Alone::new(settings);
+        let before = format!("{:?}", alone.core);
+        let mut command = json!({"command": "swarm_launch", "nodes": 1});
+        command
+            .as_object_mut()
+            .unwrap()
+            .extend(wish.as_object().unwrap().clone());
+        let effects = alone.command(command);
+        let (_, reason) = refused(&effects);
+        assert!(reason.contains(words), "{wish}: {reason}");
+        let RouterWord::CommandRejected { field, .. } = &told(&effects)[0].word else {
+            panic!("{effects:?}")
+        };
+        if let Some((section, wished)) = wish.as_object().unwrap().iter().find(|(_, wished)| wished.is_object()) {
+            let name = wished.as_object().unwrap().keys().next().unwrap();
+            assert_eq!(field.as_deref(), Some(&*format!("{section}.{name}")));
+        }
+        assert_eq!((effects.len(), format!("{:?}", alone.core)), (1, before), "{wish}");
+    }
+}
+
+#[test]
+fn a_launch_with_its_own_times_begins_with_them() {
+    let mut alone = Alone::new(settings());
+    alone.command(
+        json!({"command": "swarm_launch", "nodes": 1, "agent": {"turn_timeout_seconds": 7},
+        "worker": {"queue_limit": 3}}),
+    );
+    let swarm = alone.core.swarms().next().unwrap();
+    assert_eq!(swarm.spec.agent.turn_timeout_seconds, 7);
+    assert_eq!(swarm.spec.worker.queue_limit, 3);
+}
+
+#[test]
+fn the_list_shows_the_beginning_of_a_long_system_prompt() {
+    let mut alone = Alone::new(settings());
+    for prompt in ["é".repeat(200), "é".repeat(201)] {
+        alone.command(json!({"command": "swarm_launch", "nodes": 1, "system_prompt": prompt}));
+    }
+    let effects = alone.command(json!({"command": "swarm_list"}));
+    let RouterWord::SwarmList { swarms } = &told(&effects)[0].word else {
+        panic!("{effects:?}")
+    };
+    let shown = |summary: &SwarmSummary| summary.system_prompt.clone().unwrap();
+    let mut shown: Vec<String> = swarms.values().map(shown).collect();
+    shown.sort();
+    assert_eq!(shown, ["é".repeat(200), "é".repeat(200) + "…"]);
+}
+
+#[test]
+fn a_subscription_is_none_of_the_cores_and_told_as_a_defect() {
+    let mut alone = Alone::new(settings());
+    let (code, reason) = refused(&alone.command(json!({"command": "subscribe"})));
+    assert_eq!(code, RejectionCode::State);
+    assert!(reason.contains("a defect"), "{reason}");
+}
+
+#[test]
+fn p12_a_job_is_adopted_nowhere_but_in_front_of_slurm() {
+    let mut alone = Alone::new(settings());
+    let (code, reason) = refused(&alone.command(json!({"command": "swarm_adopt", "job_id": "28"})));
+    assert_eq!(code, RejectionCode::UnknownJob);
+    assert!(reason.contains("no job 28 is known here"), "{reason}");
+    assert!(alone.core.swarm_of(&JobId::new("28").unwrap()).is_none());
+}
+
+#[test]
+fn a_client_is_owed_an_answer_as_long_as_something_of_it_waits_for_the_cluster() {
+    let owes = |alone: &Alone| [1, 2, 3].map(|client| alone.core.owes_an_answer(ClientId(client)));
+    let mut alone = connected();
+    let swarm = alone.running("27");
+    assert_eq!(owes(&alone), [false; 3]);
+
+    let launch = alone.request(1, "r1", json!({"command": "swarm_launch", "nodes": 2}));
+    assert_eq!(owes(&alone), [true, false, false]);
+    let inject = json!({"command": "inject", "job_id": "28", "node_id": 0, "content": "x"});
+    let adopt = errands(&alone.request(2, "r2", inject)).pop().unwrap();
+    assert_eq!(owes(&alone), [true, true, false]);
+    alone.request(3, "r3", json!({"command": "swarm_status", "swarm_id": swarm.swarm_id}));
+    assert_eq!(owes(&alone), [true; 3]);
+
+    alone.answer(adopt, unknown_job());
+    assert_eq!(owes(&alone), [true, false, true]);
+    let (submit, ..) = alone.until_sbatch(&launch);
+    alone.answer(
+        submit,
+        says(
+            1,
+            "",
+            "sbatch: error: Batch job submission failed: Invalid qos specification\n",
+        ),
+    );
+    assert_eq!(owes(&alone), [false, false, true]);
+    alone.now += std::time::Duration::from_secs(3);
+    alone.step(Input::Tick);
+    assert_eq!(owes(&alone), [false; 3]);
+}
