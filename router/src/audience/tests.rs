@@ -384,7 +384,6 @@ impl World {
                 let Some(read) = self.audience.client(id).unwrap().next_read(|_| false) else {
                     break;
                 };
-                let at = self.audience.client(id).unwrap().behind[&read.place].at;
                 let node = self.nodes.iter().find(|node| node.place == read.place).unwrap();
                 let until = node.size();
                 let nothing_more = match read.from {
@@ -394,7 +393,7 @@ impl World {
                 let mut under_way = UnderWay {
                     client,
                     place: read.place.clone(),
-                    at,
+                    at: read.at,
                     until,
                     records: Vec::new(),
                     next: until,

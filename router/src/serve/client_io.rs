@@ -73,8 +73,9 @@ async fn write<W: AsyncWrite + Unpin>(mut sink: W, queue: &ClientQueue, server: 
                     if sink.write_all(&line).await.is_err() {
                         return false;
                     }
-                    if queue.written(line.len()) && server.send(FromClient::Room).await.is_err() {
-                        return true;
+                    if queue.written(line.len()) {
+                        // A server that is ending has nothing more for it; what is on its way is still written.
+                        let _ = server.send(FromClient::Room).await;
                     }
                 }
                 if sink.flush().await.is_err() {
