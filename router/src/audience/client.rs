@@ -8,7 +8,7 @@ use codeswarm_protocol::{InjectionId, Place, Position, RequestId, Seq, SwarmId};
 use super::{Behind, Heard, NodeNow, Read};
 
 /// Injections of a client that are remembered after their end, for words that come later.
-const MAX_ENDED: usize = 1024;
+pub(super) const MAX_ENDED: usize = 1024;
 
 /// Whether an event is the last of its injection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use codeswarm_protocol::{InjectionId, JobId, NodeId, Place, Position, Seq, Swarm
 use super::{Audience, Ending, Heard, NodeNow, Piece};
 use crate::core::ClientId;
 
+mod ends;
+
 /// A small generator (splitmix64): the same numbers for the same seed, everywhere.
 struct Rng(u64);
 
