@@ -1,5 +1,7 @@
 //! `codeswarm-router` as a process: what it refuses to run with, where it can be found, and how it ends when nobody reads it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
