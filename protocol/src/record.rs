@@ -329,6 +329,10 @@ impl<'line> RecordHead<'line> {
     /// takes any bytes.
     pub fn parse(line: &'line [u8]) -> Result<Self, serde_json::Error> {
         let line = std::str::from_utf8(line).map_err(serde::de::Error::custom)?;
+        // An array of the same values would be taken, too, and no event can be made of one.
+        if !line.trim_start().starts_with('{') {
+            return Err(serde::de::Error::custom("a record is a JSON object"));
+        }
         serde_json::from_str(line)
     }
 }
@@ -362,6 +366,17 @@ mod tests {
     fn a_line_that_is_not_utf8_is_no_record_wherever_that_is() {
         let line = b"{\"type\":\"notice\",\"message\":\"\xff\xfe\",\"seq\":9}\n";
         assert!(RecordHead::parse(line).is_err());
+    }
+
+    #[test]
+    fn p12_a_line_that_is_an_array_is_no_record() {
+        let line = b"[\"notice\",9,1,\"2026-01-01T00:00:00.000Z\",null]\n";
+        assert!(
+            serde_json::from_slice::<RecordHead<'_>>(line).is_ok(),
+            "else the check is for nothing"
+        );
+        assert!(RecordHead::parse(line).is_err());
+        assert!(RecordHead::parse(b" {\"type\":\"notice\",\"seq\":9}\n").is_ok());
     }
 
     #[test]

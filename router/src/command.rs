@@ -202,3 +202,36 @@ fn providers(config: &Config) -> Vec<ProviderInfo> {
         }],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use codeswarm_configs::Watch;
+    use codeswarm_mailbox::WatchMode;
+
+    use super::*;
+
+    #[test]
+    fn the_configuration_says_how_the_mailbox_is_watched_and_how_long_a_router_idles() {
+        let environment = Environment::of_process();
+        let config = Config::local_default(&environment).unwrap();
+        for (watch, expected) in [
+            (Watch::Auto, WatchMode::Auto),
+            (Watch::Inotify, WatchMode::Inotify),
+            (Watch::Poll, WatchMode::Poll),
+        ] {
+            let mut config = config.clone();
+            config.cluster.watch = watch;
+            config.router.idle_exit = (watch == Watch::Poll).then_some(std::time::Duration::from_secs(7));
+            for mode in [Mode::Daemon, Mode::Batch, Mode::Background] {
+                let (options, endpoint) = options(config.clone(), mode, Vec::new()).unwrap();
+                let MailboxAt::Here(follower) = options.mailbox else {
+                    panic!("{:?}", options.mailbox)
+                };
+                assert_eq!((follower.watch, follower.root), (expected, config.mailbox_root()));
+                assert_eq!(options.database, endpoint.database);
+                let idles = (mode == Mode::Background).then(|| config.router.idle_exit.unwrap_or(IDLE_EXIT));
+                assert_eq!(options.idle_exit, idles);
+            }
+        }
+    }
+}

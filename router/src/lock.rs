@@ -78,4 +78,18 @@ mod tests {
         drop(first);
         RouterLock::take(&file).unwrap();
     }
+
+    #[test]
+    fn a_lock_that_cannot_be_had_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in [folder.path().to_owned(), folder.path().join("gone/router.lock")] {
+            let error = RouterLock::take(&file).unwrap_err();
+            assert!(matches!(error, LockError::Io { .. }), "{error:?}");
+            let said = error.to_string();
+            assert!(
+                said.contains(file.to_str().unwrap()) && said.contains("router.state_dir"),
+                "{said}"
+            );
+        }
+    }
 }

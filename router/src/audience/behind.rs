@@ -34,6 +34,8 @@ pub enum Piece {
 pub struct Read {
     /// Whose.
     pub place: Place,
+    /// Where the client's copy ends.
+    pub at: Position,
     /// From where.
     pub from: ReadFrom,
 }

@@ -8,7 +8,7 @@ use codeswarm_protocol::{InjectionId, Place, Position, RequestId, Seq, SwarmId};
 use super::{Behind, Heard, NodeNow, Read};
 
 /// Injections of a client that are remembered after their end, for words that come later.
-const MAX_ENDED: usize = 1024;
+pub(super) const MAX_ENDED: usize = 1024;
 
 /// Whether an event is the last of its injection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,13 +145,19 @@ impl Client {
     }
 
     pub(super) fn fall_behind(&mut self, place: &Place, swarm_id: Option<&SwarmId>, before: Position) {
+        let behind = self.lacking_from(place, swarm_id, before);
+        self.behind.insert(place.clone(), behind);
+    }
+
+    /// All that it follows of this node, from here on.
+    fn lacking_from(&self, place: &Place, swarm_id: Option<&SwarmId>, before: Position) -> Behind {
         let mut behind = Behind::new(before);
         if self.wants_all(swarm_id) {
             behind.all = Some(before);
         }
         behind.lifecycle = self.is_told_of(swarm_id).then_some(before);
         behind.only = self.own_at(place).map(|id| (id, before)).collect();
-        self.behind.insert(place.clone(), behind);
+        behind
     }
 
     fn own_at<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = InjectionId> + 'a {
@@ -163,13 +169,11 @@ impl Client {
 
     /// Puts the client behind at this node, to be read back from `from` on; what it had live goes on from the stream's end.
     fn behind_at(&mut self, node: &NodeNow, from: Position) -> &mut Behind {
-        if !self.behind.contains_key(&node.place) {
-            self.fall_behind(&node.place, node.swarm_id.as_ref(), node.end);
-        }
-        let behind = self
-            .behind
-            .entry(node.place.clone())
-            .or_insert_with(|| Behind::new(from));
+        let behind = match self.behind.remove(&node.place) {
+            Some(behind) => behind,
+            None => self.lacking_from(&node.place, node.swarm_id.as_ref(), node.end),
+        };
+        let behind = self.behind.entry(node.place.clone()).or_insert(behind);
         behind.reach_back(from);
         behind
     }
@@ -214,6 +218,7 @@ impl Client {
         let mut behind = self.behind.iter().filter(|(place, _)| !waits(place));
         behind.next().map(|(place, behind)| Read {
             place: place.clone(),
+            at: behind.at,
             from: behind.from(),
         })
     }

@@ -63,11 +63,6 @@ impl Audience {
         self.clients.remove(&id);
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.clients.len()
-    }
-
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()

@@ -11,6 +11,8 @@ use codeswarm_protocol::{InjectionId, JobId, NodeId, Place, Position, Seq, Swarm
 use super::{Audience, Ending, Heard, NodeNow, Piece};
 use crate::core::ClientId;
 
+mod ends;
+
 /// A small generator (splitmix64): the same numbers for the same seed, everywhere.
 struct Rng(u64);
 
@@ -384,7 +386,6 @@ impl World {
                 let Some(read) = self.audience.client(id).unwrap().next_read(|_| false) else {
                     break;
                 };
-                let at = self.audience.client(id).unwrap().behind[&read.place].at;
                 let node = self.nodes.iter().find(|node| node.place == read.place).unwrap();
                 let until = node.size();
                 let nothing_more = match read.from {
@@ -394,7 +395,7 @@ impl World {
                 let mut under_way = UnderWay {
                     client,
                     place: read.place.clone(),
-                    at,
+                    at: read.at,
                     until,
                     records: Vec::new(),
                     next: until,

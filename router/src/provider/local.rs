@@ -179,13 +179,13 @@ fn write_launch_file(file: &Path, spec: &LaunchSpec) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use codeswarm_protocol::NodeId;
 
-    #[test]
-    fn p9_the_launch_file_of_an_earlier_life_is_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("runs/job/launch.json");
-        let spec = LaunchSpec {
+    use super::*;
+    use crate::core::Errand;
+
+    fn spec() -> LaunchSpec {
+        LaunchSpec {
             version: "0".to_owned(),
             swarm_id: None,
             job_id: None,
@@ -193,7 +193,115 @@ mod tests {
             agent: Default::default(),
             worker: Default::default(),
             agents_md_content: None,
-        };
+        }
+    }
+
+    /// What the provider says to one swarm of one worker, after these commands about it.
+    struct Told {
+        folder: tempfile::TempDir,
+        commands: mpsc::Sender<ProviderCommand>,
+        events: mpsc::Receiver<ProviderEvent>,
+        swarm_id: SwarmId,
+        place: Place,
+    }
+
+    impl Told {
+        fn start(script: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let command = ["sh", "-c", script].map(OsString::from);
+            let (commands, events) = LocalProvider::start(folder.path(), command.into());
+            Self {
+                folder,
+                commands,
+                events,
+                swarm_id: SwarmId::new("s").unwrap(),
+                place: Place::new(JobId::new("j").unwrap(), NodeId::new(0).unwrap()),
+            }
+        }
+
+        async fn tell(&self, command: ProviderCommand) {
+            self.commands.send(command).await.unwrap();
+        }
+
+        async fn launch(&self) {
+            let worker = WorkerToRun {
+                place: self.place.clone(),
+                pid: None,
+                pid_started: None,
+            };
+            self.tell(ProviderCommand::Launch {
+                swarm_id: self.swarm_id.clone(),
+                job_id: self.place.job_id.clone(),
+                spec: Box::new(spec()),
+                workers: vec![worker],
+            })
+            .await;
+        }
+
+        async fn go(&self) {
+            let job_id = self.place.job_id.clone();
+            self.tell(ProviderCommand::Go { job_id }).await;
+        }
+
+        async fn terminate(&self) {
+            let job_id = self.place.job_id.clone();
+            self.tell(ProviderCommand::Terminate { job_id }).await;
+        }
+
+        async fn event(&mut self) -> ProviderEvent {
+            let event = tokio::time::timeout(Duration::from_secs(60), self.events.recv()).await;
+            event.unwrap().unwrap()
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn p2_a_worker_that_says_who_it_is_before_it_is_looked_for_is_found_and_no_second_one_started() {
+        let mut told = Told::start("exit 1");
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = child.id();
+        told.tell(ProviderCommand::Known {
+            place: told.place.clone(),
+            pid,
+            pid_started: super::super::process::started(pid),
+        })
+        .await;
+        told.launch().await;
+        told.go().await;
+        told.terminate().await;
+        match told.event().await {
+            ProviderEvent::WorkerLost { reason, .. } => assert!(reason.contains("the worker died"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(!child.wait().unwrap().success(), "it was not ended");
+    }
+
+    #[tokio::test]
+    async fn p11_what_is_not_about_a_job_of_its_own_changes_nothing_and_the_next_command_is_carried_out() {
+        let mut told = Told::start("exit 0");
+        told.go().await;
+        told.terminate().await;
+        told.tell(ProviderCommand::Call {
+            errand: Errand::Idle(told.swarm_id.clone()),
+            call: codeswarm_slurm::queue::search(),
+        })
+        .await;
+        told.launch().await;
+        told.go().await;
+        let place = told.place.clone();
+        assert_eq!(told.event().await, ProviderEvent::WorkerEnded { place });
+        // A second word to go starts nothing a second time.
+        told.go().await;
+        drop(told.commands);
+        assert_eq!(told.events.recv().await, None);
+        assert!(told.folder.path().join("runs/j/launch.json").exists());
+    }
+
+    #[test]
+    fn p9_the_launch_file_of_an_earlier_life_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runs/job/launch.json");
+        let spec = spec();
         write_launch_file(&file, &spec).unwrap();
         let written = std::fs::read_to_string(&file).unwrap();
         assert_eq!(serde_json::from_str::<LaunchSpec>(&written).unwrap(), spec);

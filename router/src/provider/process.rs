@@ -81,6 +81,12 @@ mod tests {
             }
             .is_alive()
         );
+        // One that did not say when it started goes by its number.
+        let unsure = Process {
+            started: None,
+            ..process
+        };
+        assert!(unsure.is_alive());
         assert!(!Process { pid: 0, started: None }.is_alive());
     }
 

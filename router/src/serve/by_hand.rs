@@ -34,13 +34,6 @@ pub struct Ear {
     queue: ClientQueue,
 }
 
-impl Ear {
-    /// Which client it is, in this life of the router.
-    pub fn id(&self) -> ClientId {
-        self.id
-    }
-}
-
 impl ByHand {
     /// Takes up what is in the store. `clock` tells milliseconds, and never goes back.
     pub fn open(
@@ -116,7 +109,7 @@ impl ByHand {
         // What it is told is taken out of `down`; what it says is handed in. So nothing goes through these channels.
         let (commands, _) = mpsc::channel(1);
         let (_, events) = mpsc::channel(1);
-        let task = tokio::spawn(async {});
+        let task = tokio::spawn(std::future::ready(()));
         self.server.follower = Some(Follower { commands, events, task });
         self.server.input(Input::LinkUp { binary });
         self.server.tell_everybody(up_word("login".to_owned()));

@@ -73,8 +73,9 @@ async fn write<W: AsyncWrite + Unpin>(mut sink: W, queue: &ClientQueue, server: 
                     if sink.write_all(&line).await.is_err() {
                         return false;
                     }
-                    if queue.written(line.len()) && server.send(FromClient::Room).await.is_err() {
-                        return true;
+                    if queue.written(line.len()) {
+                        // A server that is ending has nothing more for it; what is on its way is still written.
+                        let _ = server.send(FromClient::Room).await;
                     }
                 }
                 if sink.flush().await.is_err() {
@@ -82,5 +83,29 @@ async fn write<W: AsyncWrite + Unpin>(mut sink: W, queue: &ClientQueue, server: 
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_on_its_way_is_written_also_when_the_server_does_not_want_to_know_of_room_any_more() {
+        let queue = ClientQueue::with_limit(100);
+        queue.push(Bytes::from(vec![b'x'; 1000]));
+        assert!(!queue.has_room(0));
+        queue.push(Bytes::from_static(b"last"));
+        queue.close();
+        let (server, ended) = mpsc::channel(1);
+        drop(ended);
+        let (mut read, sink) = tokio::io::duplex(1 << 16);
+        assert!(write(sink, &queue, &server).await);
+        let mut all = Vec::new();
+        read.read_to_end(&mut all).await.unwrap();
+        assert!(all.len() == 1004 && all.ends_with(b"last"));
     }
 }

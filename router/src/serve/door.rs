@@ -68,6 +68,12 @@ impl Door {
         .await
     }
 
+    /// The door of a server that is gone.
+    #[cfg(test)]
+    pub(crate) fn closed() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
     async fn send(&self, connection: Connection) -> Result<(), ServeError> {
         self.0.send(connection).await.map_err(|_| ServeError::Gone)
     }

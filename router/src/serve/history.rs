@@ -13,7 +13,7 @@ use codeswarm_protocol::{InjectionId, Place, Position, RequestId, SwarmId};
 
 use super::outputs::{before, ending_of, ending_of_record};
 use super::server::Server;
-use crate::audience::{Behind, Heard, Piece};
+use crate::audience::{Behind, Client, Heard, Piece};
 use crate::core::ClientId;
 
 /// Bytes of an outbox that are read back at once.
@@ -89,12 +89,10 @@ impl Server {
         });
         for id in self.audience.ids() {
             while self.outputs.has_room(id) {
-                let Some(client) = self.audience.client(id) else { break };
                 let failed = &self.failed_reads;
-                let Some(read) = client.next_read(|place| failed.waits(id, place, now)) else {
-                    break;
-                };
-                let Some(at) = client.behind.get(&read.place).map(|behind| behind.at) else {
+                let client = self.audience.client(id);
+                let Some(read) = client.and_then(|client| client.next_read(|place| failed.waits(id, place, now)))
+                else {
                     break;
                 };
                 let (end, until) = self.core.stream_end(&read.place);
@@ -102,19 +100,19 @@ impl Server {
                     ReadFrom::Offset(offset) => offset >= until,
                     ReadFrom::AfterSeq(seq) => seq >= end.seq,
                 };
-                self.last_ticket += 1;
-                let ticket = Ticket(self.last_ticket);
                 let under_way = UnderWay {
                     client: id,
                     place: read.place.clone(),
-                    at,
+                    at: read.at,
                     until,
                 };
-                self.reads.insert(ticket, under_way);
                 if nothing_more {
-                    self.part(ticket, until, true, None, &Bytes::new());
+                    self.part(under_way, until, true, None, &Bytes::new());
                     continue;
                 }
+                self.last_ticket += 1;
+                let ticket = Ticket(self.last_ticket);
+                self.reads.insert(ticket, under_way);
                 if let Some(client) = self.audience.client(id) {
                     client.reading = true;
                 }
@@ -133,9 +131,8 @@ impl Server {
 
     fn tell_what_is_complete(&mut self, id: ClientId) {
         let at = self.now();
-        let Some(client) = self.audience.client(id) else { return };
-        let caught_up = client.caught_up();
-        for done in caught_up {
+        let caught_up = self.audience.client(id).map(Client::caught_up);
+        for done in caught_up.unwrap_or_default() {
             let positions = self.positions(id, done.swarm_id.as_ref());
             let mut event = RouterEvent::new(RouterWord::CaughtUp { positions }, at.wall);
             event.request_id = done.request_id;
@@ -181,10 +178,7 @@ impl Server {
     }
 
     /// A part has come.
-    pub(super) fn part(&mut self, ticket: Ticket, next: u64, done: bool, unread: Option<Unread>, data: &Bytes) {
-        let Some(under_way) = self.reads.remove(&ticket) else {
-            return;
-        };
+    pub(super) fn part(&mut self, under_way: UnderWay, next: u64, done: bool, unread: Option<Unread>, data: &Bytes) {
         let UnderWay {
             client: id,
             place,
@@ -216,20 +210,23 @@ impl Server {
         let at_the_end = done && until >= end_offset;
         let heads = heads(data);
         let upper = behind.reach(heads.iter().map(|(head, _)| head.seq).max(), at_the_end, end);
-        let mut said = match self.state.said(&place, at, upper, u32::MAX) {
-            Ok(said) => said,
-            Err(error) => {
-                let message = format!("node {place}: the router's own words could not be read back: {error}");
-                let event = RouterEvent::new(RouterWord::RouterTrouble { message }, self.now().wall);
-                self.tell_client(id, &event);
-                Vec::new()
-            }
-        };
+        let stored = self.state.said(&place, at, upper, u32::MAX);
+        let unreadable = stored.as_ref().err().map(ToString::to_string);
+        let mut said = stored.unwrap_or_default();
         // What is about to be stored was said as well, and this client has not heard it while it was behind.
         said.extend(self.batch.said(&place, at, upper));
         self.replay(id, &place, &behind, &heads, &said);
         if let Some(client) = self.audience.client(id) {
             client.has_read(&place, upper, next, at_the_end);
+            // An end may have been among the words that are missing here.
+            if unreadable.is_some() && client.cannot_hear(&place, |id| self.core.is_open(id)) {
+                self.outputs.note_failure(id);
+            }
+        }
+        if let Some(error) = unreadable {
+            let message = format!("node {place}: the router's own words could not be read back: {error}");
+            let event = RouterEvent::new(RouterWord::RouterTrouble { message }, self.now().wall);
+            self.tell_client(id, &event);
         }
     }
 

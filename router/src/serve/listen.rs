@@ -54,3 +54,63 @@ pub fn listen(socket: &Path) -> Result<UnixListener, ListenError> {
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_a_dead_router_left_is_replaced_and_the_new_one_is_the_users_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("deep/er/router.sock");
+        for _ in 0..2 {
+            let listener = listen(&socket).unwrap();
+            assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+            UnixStream::connect(&socket).unwrap();
+            drop(listener);
+            assert!(socket.exists());
+        }
+        let made = std::fs::metadata(folder.path().join("deep/er")).unwrap();
+        assert_eq!(made.permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_folder_into_which_others_may_write_gets_no_socket() {
+        for (mode, private) in [
+            (0o700, true),
+            (0o755, true),
+            (0o770, false),
+            (0o707, false),
+            (0o1777, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            let socket = folder.path().join("router.sock");
+            match listen(&socket) {
+                Ok(_) => assert!(private, "{mode:o}"),
+                Err(error) => {
+                    assert!(
+                        !private && matches!(error, ListenError::NotPrivate { .. }),
+                        "{mode:o}: {error:?}"
+                    );
+                    assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
+                    assert!(!socket.exists());
+                }
+            }
+            assert_eq!(private_folder(folder.path()).is_ok(), private, "{mode:o}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_sockets_place_and_cannot_be_removed_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("router.sock");
+        std::fs::create_dir_all(socket.join("somebodys")).unwrap();
+        let error = listen(&socket).unwrap_err();
+        assert!(matches!(error, ListenError::Io { .. }), "{error:?}");
+        assert!(error.to_string().contains("router.sock"), "{error}");
+        assert!(socket.join("somebodys").exists());
+    }
+}

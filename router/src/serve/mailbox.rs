@@ -51,22 +51,18 @@ impl Server {
                 may_pass,
                 data,
                 ..
-            } if self.reads.contains_key(&ticket) => {
-                let unread = error.map(|error| Unread { error, may_pass });
-                self.part(ticket, next, done, unread, &data);
-            }
-            Upward::Part {
-                ticket,
-                next,
-                done,
-                error,
-                ..
-            } => self.input(Input::OutboxRead {
-                ticket,
-                next,
-                done,
-                error,
-            }),
+            } => match self.reads.remove(&ticket) {
+                Some(under_way) => {
+                    let unread = error.map(|error| Unread { error, may_pass });
+                    self.part(under_way, next, done, unread, &data);
+                }
+                None => self.input(Input::OutboxRead {
+                    ticket,
+                    next,
+                    done,
+                    error,
+                }),
+            },
             Upward::Heartbeats { ticket, data } => self.input(Input::Heartbeats { ticket, data }),
             Upward::Pong { .. } => {}
             Upward::Trouble { place, error } => {

@@ -101,12 +101,13 @@ impl Outputs {
 
     /// One of the router's own events for one client.
     pub(super) fn event(&mut self, id: ClientId, spelling: Spelling, event: &RouterEvent) {
-        match serde_json::to_vec(event) {
-            Ok(line) => match RecordHead::parse(&line) {
-                Ok(head) => self.line(id, spelling, &line, &head, Added::default()),
-                Err(error) => tracing::error!(%error, "an event of the router's own has no head"),
-            },
-            Err(error) => tracing::error!(%error, "an event of the router's own could not be written"),
+        let written = serde_json::to_vec(event).and_then(|line| {
+            let head = RecordHead::parse(&line)?;
+            self.line(id, spelling, &line, &head, Added::default());
+            Ok(())
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, "an event of the router's own could not be written");
         }
     }
 

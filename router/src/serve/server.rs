@@ -81,7 +81,7 @@ const BATCH: usize = 256;
 impl Server {
     /// Opens the state and the mailbox, and takes up what an earlier life left.
     pub fn open(options: Options) -> Result<Self, ServeError> {
-        let state = State::open(&options.database)?;
+        let state: Box<dyn Store> = Box::new(State::open(&options.database)?);
         let (follower, link, provider) = match &options.mailbox {
             MailboxAt::Here(config) => {
                 let follower = codeswarm_follower::spawn(config.clone())?;
@@ -101,13 +101,7 @@ impl Server {
         let loaded = state.load()?;
         let names = Box::new(RandomNames::after(loaded.last_number));
         let clock = Clock::Ours(Instant::now());
-        Self::assemble(
-            options,
-            (Box::new(state), loaded),
-            (names, clock),
-            (follower, link),
-            provider,
-        )
+        Self::assemble(options, (state, loaded), (names, clock), (follower, link), provider)
     }
 
     pub(super) fn assemble(
@@ -172,6 +166,8 @@ impl Server {
     /// Serves until it is told to stop, or has nothing left to do.
     pub async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Result<(), ServeError> {
         let ended = self.serve(&mut stop).await;
+        // Nobody listens to clients any more: who has something to say must not wait for it.
+        self.from_clients.close();
         self.outputs.flush();
         for id in self.audience.ids() {
             self.outputs.leave(id);
@@ -228,10 +224,9 @@ impl Server {
                 Some(event) = link_event(&mut self.link) => self.link_said(event),
                 Some(event) = self.provider_events.recv() => self.input(Input::Provider(event)),
                 permit = room_at(to_follower), if !self.down.is_empty() => match permit {
-                    Ok(permit) => {
-                        if let Some(down) = self.down.pop_front() {
-                            permit.send(down);
-                        }
+                    Ok(room) => {
+                        // It is taken again with all the room that there is.
+                        drop(room);
                         self.hand_down();
                     }
                     // Its events end as well, and that is where it is noticed.
@@ -261,12 +256,11 @@ impl Server {
 
     /// Hands down as much as there is room for.
     fn hand_down(&mut self) {
-        let Some(follower) = &self.follower else { return };
-        while let Some(down) = self.down.pop_front() {
-            if let Err(error) = follower.commands.try_send(down) {
-                self.down.push_front(error.into_inner());
-                break;
-            }
+        while let Some(follower) = &self.follower
+            && let Ok(room) = follower.commands.try_reserve()
+            && let Some(down) = self.down.pop_front()
+        {
+            room.send(down);
         }
     }
 

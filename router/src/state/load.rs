@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use codeswarm_protocol::{IdError, InjectionId, JobId, NodeId, Place, Position, RequestId, Seq, Timestamp};
 
-use super::{State, StateError, state_from};
+use super::{State, StateError, open_state_from};
 use crate::core::{Injection, Node, Submission, Swarm};
 
 /// What an earlier life left.
@@ -78,7 +78,7 @@ impl State {
                     content: prompts.get(&prompt_number).cloned(),
                     prompt_number,
                     steer: row.get(5)?,
-                    state: state_from(row.get(6)?),
+                    state: open_state_from(row.get(6)?),
                     number: row.get(7)?,
                     acknowledged_at: Position {
                         seq: Seq(row.get(8)?),

@@ -458,13 +458,13 @@ fn state_number(state: InjectionState) -> i64 {
     }
 }
 
-fn state_from(number: i64) -> InjectionState {
+/// Of one that has not ended.
+fn open_state_from(number: i64) -> InjectionState {
     match number {
         0 => InjectionState::Accepted,
         1 => InjectionState::Sent,
         2 => InjectionState::Delivered,
-        3 => InjectionState::Started,
-        _ => InjectionState::Ended,
+        _ => InjectionState::Started,
     }
 }
 

@@ -454,3 +454,64 @@ fn the_files_of_the_state_are_for_their_owner_alone() {
     }
     assert!(files >= 1);
 }
+
+/// Runs a statement behind the state's back.
+fn spoil(state: &State, sql: &str) {
+    assert!(state.connection.execute(sql, []).unwrap() > 0, "{sql}");
+}
+
+#[test]
+fn a_state_whose_folder_is_not_there_is_refused_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = State::open(&folder.path().join("gone/state.sqlite")).unwrap_err();
+    assert!(matches!(error, StateError::Database { .. }), "{error:?}");
+    assert!(error.to_string().contains("gone/state.sqlite"), "{error}");
+}
+
+#[test]
+fn a_stored_value_that_cannot_be_read_is_named_and_never_passed_over() {
+    for (table, what) in [("swarms", "swarm"), ("nodes", "node"), ("submissions", "submission")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = State::open(&folder.path().join("state.sqlite")).unwrap();
+        state.commit(&everything(), Durability::Process).unwrap();
+        spoil(&state, &format!("UPDATE {table} SET json = '{{'"));
+        let error = state.load().unwrap_err().to_string();
+        assert!(
+            error.contains("state.sqlite") && error.contains(&format!("holds a {what} that")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn rows_that_name_no_place_are_passed_over_and_the_rest_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = State::open(&folder.path().join("state.sqlite")).unwrap();
+    state.commit(&everything(), Durability::Process).unwrap();
+    spoil(&state, "UPDATE nodes SET job_id = '../x' WHERE node_id = 1");
+    spoil(
+        &state,
+        "UPDATE injections SET job_id = '../x' WHERE injection_id = 'i-2'",
+    );
+    let loaded = state.load().unwrap();
+    let places: Vec<&Place> = loaded.nodes.iter().map(|(place, _)| place).collect();
+    assert_eq!(places, [&place(0)]);
+    let injections: Vec<&str> = loaded.injections.iter().map(|one| one.injection_id.as_str()).collect();
+    assert_eq!(injections, ["i-1"]);
+    assert_eq!(loaded.last_number, 12, "a number is never given out again");
+}
+
+#[test]
+fn p9_a_batch_that_is_refused_in_its_middle_is_undone_and_the_next_one_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = State::open(&folder.path().join("state.sqlite")).unwrap();
+    let mut twice = everything();
+    twice.changes.push(Change::Injection(injection(1)));
+    for _ in 0..2 {
+        state.commit(&twice, Durability::Power).unwrap_err();
+        let loaded = state.load().unwrap();
+        assert!(loaded.swarms.is_empty() && loaded.injections.is_empty() && request(&state).is_none());
+    }
+    state.commit(&everything(), Durability::Power).unwrap();
+    check_everything(&state);
+}

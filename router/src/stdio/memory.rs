@@ -225,7 +225,8 @@ impl Memory {
     /// Takes the answer of a command; `false` if it is one that the client has.
     fn takes_answer(&mut self, kind: &str, fields: &Fields) -> bool {
         let Some(name) = &fields.request_id else { return true };
-        let Some(at) = self.unanswered.iter().position(|sent| sent.name == *name) else {
+        let at = self.unanswered.iter().position(|sent| sent.name == *name);
+        let Some(sent) = at.and_then(|at| self.unanswered.remove(at)) else {
             // What is said again for a command that was sent again by the relay alone.
             return match kind {
                 "subscribed" => false,
@@ -237,9 +238,6 @@ impl Memory {
                 "swarm_status" => !matches!(self.open.get(name).map(|open| &open.awaits), Some(Awaits::EndOf(_))),
                 _ => true,
             };
-        };
-        let Some(sent) = self.unanswered.remove(at) else {
-            return true;
         };
         let swarm_id = fields.swarm_id.clone();
         let awaits = match (kind, swarm_id) {

@@ -9,6 +9,7 @@ mod relay;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 
@@ -160,7 +161,16 @@ async fn serve(
 }
 
 /// This process's own client, until it is served to its end.
-async fn pipes(mut relay: Relay, mode: Mode, door: Door, stop: watch::Receiver<Stop>) -> Result<ExitCode, RunError> {
+async fn pipes<R, W>(
+    mut relay: Relay<R, W>,
+    mode: Mode,
+    door: Door,
+    stop: watch::Receiver<Stop>,
+) -> Result<ExitCode, RunError>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin,
+{
     if mode == Mode::Background {
         return std::future::pending().await;
     }
@@ -251,4 +261,37 @@ fn either(mut first: watch::Receiver<Stop>, mut second: watch::Receiver<Stop>) -
         std::future::pending::<()>().await;
     });
     stop
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_conversation_that_goes_on_here_ends_with_the_server() {
+        let (_told, stop) = watch::channel(Stop::No);
+        let (_program, stdin) = tokio::io::duplex(64);
+        let mut relay = Relay::new(stdin, tokio::io::sink(), 1000, Mode::Daemon);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.try_write(b"{\"type\":\"pong\"}\n").unwrap();
+        drop(theirs);
+        assert!(matches!(relay.run(ours, stop.clone()).await, Ok(Relayed::Lost)));
+        let ended = tokio::time::timeout(DEADLINE, pipes(relay, Mode::Daemon, Door::closed(), stop)).await;
+        assert!(matches!(ended, Ok(Ok(ExitCode::SUCCESS))), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_let_in_to_a_server_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let accepting = tokio::spawn(accept(UnixListener::bind(&socket).unwrap(), Door::closed()));
+        let _client = UnixStream::connect(&socket).await.unwrap();
+        tokio::time::timeout(DEADLINE, accepting).await.unwrap().unwrap();
+        assert!(
+            UnixStream::connect(&socket).await.is_err(),
+            "there is nobody to wait for"
+        );
+    }
 }

@@ -294,4 +294,73 @@ mod tests {
         printed.read_to_string(&mut all).await.unwrap();
         assert_eq!(all, "{\"type\":\"shutting_down\"}\n");
     }
+
+    #[tokio::test]
+    async fn a_daemon_whose_router_answers_nothing_leaves_when_its_time_is_up() {
+        let (_told, stop) = never();
+        let (ours, mut router) = UnixStream::pair().unwrap();
+        let input = commands(1);
+        let mut relay = Relay::new(input.as_slice(), tokio::io::sink(), 1 << 20, Mode::Daemon);
+        let relayed = tokio::time::timeout(DEADLINE, relay.run(ours, stop)).await;
+        assert!(
+            matches!(relayed, Ok(Ok(Relayed::Done(ExitCode::SUCCESS)))),
+            "it waits for ever"
+        );
+        let mut heard = Vec::new();
+        router.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, input, "it was asked");
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_waits_for_its_program_to_read_ends_when_it_is_told_to() {
+        for failed in [false, true] {
+            let (stopping, mut stop) = never();
+            let (stdout, _not_read) = duplex(16);
+            let mut relay = Relay::new(tokio::io::empty(), stdout, 1 << 20, Mode::Batch);
+            relay.printing.extend_from_slice(&events(10));
+            relay.memory.failed = failed;
+            let done = relay.done(&mut stop);
+            tokio::pin!(done);
+            tokio::select! {
+                biased;
+                _ = &mut done => panic!("nobody has read it"),
+                () = std::future::ready(()) => {}
+            }
+            stopping.send_replace(Stop::Now);
+            let Ok(Ok(Relayed::Done(code))) = tokio::time::timeout(DEADLINE, done).await else {
+                panic!("it does not end")
+            };
+            assert_eq!(code, if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    }
+
+    #[tokio::test]
+    async fn p12_empty_lines_are_nothing_and_too_long_ones_are_refused_here() {
+        let (_told, stop) = never();
+        let (ours, mut router) = UnixStream::pair().unwrap();
+        let (stdout, mut printed) = duplex(1 << 20);
+        let input = [b"\n \t\r\n".as_slice(), &[b'x'; 500], b"\n", &commands(1), b"  \n"].concat();
+        let mut relay = Relay::new(input.as_slice(), stdout, 200, Mode::Batch);
+        let playing = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            router.read_to_end(&mut heard).await.unwrap();
+            router.write_all(&answers(1)).await.unwrap();
+            heard
+        });
+        let relayed = tokio::time::timeout(DEADLINE, relay.run(ours, stop)).await;
+        assert!(
+            matches!(relayed, Ok(Ok(Relayed::Done(ExitCode::FAILURE)))),
+            "one was refused"
+        );
+        drop(relay);
+        assert_eq!(playing.await.unwrap(), commands(1));
+        let mut all = String::new();
+        printed.read_to_string(&mut all).await.unwrap();
+        let (refused, answered) = all.split_once('\n').unwrap();
+        assert!(
+            refused.contains("command_rejected") && refused.contains("500 bytes"),
+            "{refused}"
+        );
+        assert_eq!(answered.as_bytes(), answers(1));
+    }
 }

@@ -16,8 +16,11 @@ use super::*;
 use crate::core::Settings;
 use crate::serve::{LineReader, ReadLine};
 
+mod ending;
 mod failed_reads;
+mod follower_words;
 mod slow_clients;
+mod unreadable_state;
 
 /// Everything that a server has to do with, in the hands of a test.
 struct Desk {

@@ -275,3 +275,97 @@ fn p4_p10_a_node_that_has_said_nothing_yet_is_not_told_again_by_the_next_router(
     hear(&mut memory, later).unwrap();
     assert_eq!(lines(&memory.again())[0]["since"]["j_00"], "18");
 }
+
+#[test]
+fn what_is_no_event_is_handed_on_as_it_is() {
+    let mut memory = memory();
+    for line in ["Segmentation fault", "[1,2]", "{\"type\":7}"] {
+        assert_eq!(memory.heard(line.as_bytes()), Heard::New(line.into()));
+    }
+    assert!(memory.again().is_empty() && !memory.failed);
+}
+
+#[test]
+fn only_the_name_that_was_given_here_is_taken_out_of_a_line_wherever_it_stands() {
+    let mut memory = memory();
+    let name = send(&mut memory, json!({"command": "ping"}))["request_id"].clone();
+    let field = format!("\"request_id\":{name}");
+    for (line, handed_on) in [
+        (
+            format!("{{\"type\":\"pong\",{field}}}"),
+            "{\"type\":\"pong\"}".to_owned(),
+        ),
+        (
+            format!("{{\"type\":\"pong\",{field},\"n\":1.0}}"),
+            "{\"type\":\"pong\",\"n\":1.0}".to_owned(),
+        ),
+        (
+            format!("{{{field},\"type\":\"pong\"}}"),
+            "{\"type\":\"pong\"}".to_owned(),
+        ),
+        (format!("{{{field}}}"), "{}".to_owned()),
+        // No router spells so; its line is not cut in the wrong place.
+        (
+            format!("{{\"type\":\"pong\",\"request_id\": {name}}}"),
+            format!("{{\"type\":\"pong\",\"request_id\": {name}}}"),
+        ),
+    ] {
+        assert_eq!(
+            memory.heard(line.as_bytes()),
+            Heard::New(handed_on.into_bytes()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_end_of_a_swarm_answers_what_was_asked_of_it_and_no_prompt() {
+    let mut memory = memory();
+    let inject = json!({"command": "inject", "request_id": "r", "content": "x"});
+    send(&mut memory, inject.clone());
+    hear(&mut memory, event("inject_ack", "r", "i", 4, 1)).unwrap();
+    send(
+        &mut memory,
+        json!({"command": "swarm_terminate", "request_id": "t", "swarm_id": "s"}),
+    );
+    let ending = json!({"type": "swarm_status", "request_id": "t", "swarm_id": "s", "status": "terminating"});
+    hear(&mut memory, ending).unwrap();
+    hear(&mut memory, json!({"type": "swarm_terminated", "swarm_id": "s"})).unwrap();
+    assert!(memory.has_open(), "the prompt's own end is still to come");
+    assert_eq!(lines(&memory.again()), [inject]);
+    hear(&mut memory, event("inject_failed", "r", "i", 4, 2)).unwrap();
+    assert!(!memory.has_open() && memory.again().is_empty());
+}
+
+#[test]
+fn a_launch_with_first_prompts_is_open_until_they_are_over() {
+    let mut memory = memory();
+    send(
+        &mut memory,
+        json!({"command": "swarm_launch", "request_id": "l", "nodes": 1, "system_prompt": "x"}),
+    );
+    hear(
+        &mut memory,
+        json!({"type": "swarm_launched", "request_id": "l", "swarm_id": "s"}),
+    )
+    .unwrap();
+    hear(&mut memory, event("inject_ack", "l", "i", 0, 1)).unwrap();
+    assert!(memory.has_open() && !memory.has_unanswered());
+    hear(&mut memory, event("turn_complete", "l", "i", 5, 0)).unwrap();
+    assert!(!memory.has_open());
+}
+
+#[test]
+fn a_place_that_cannot_be_read_is_passed_over_and_the_others_are_kept() {
+    let mut memory = memory();
+    send(
+        &mut memory,
+        json!({"command": "subscribe", "request_id": "s", "swarm_id": "s"}),
+    );
+    let positions = json!({"nowhere": "9", "../x_00": "9", "j_01": "20"});
+    for kind in ["subscribed", "caught_up"] {
+        let answer = json!({"type": kind, "request_id": "s", "swarm_id": "s", "positions": positions});
+        hear(&mut memory, answer).unwrap();
+        assert_eq!(lines(&memory.again())[0]["since"], json!({"j_01": "20"}), "{kind}");
+    }
+}

@@ -79,3 +79,37 @@ async fn p9_a_read_that_fails_for_long_is_told_and_the_client_goes_on() {
     assert_eq!((count(&events, "notice"), count(&events, "router_trouble")), (0, 1));
     assert!((60_000..120_000).contains(&clock.load(Ordering::Relaxed)));
 }
+
+#[tokio::test]
+async fn p4_a_read_that_failed_is_tried_again_though_nothing_else_happens() {
+    let mut desk = Desk::new();
+    let (mut ear, data, ticket, until) = asked(&mut desk).await;
+    let Desk {
+        server,
+        mut told_follower,
+        _follower_says: says,
+        stop,
+        stopped,
+        ..
+    } = desk;
+    let running = tokio::spawn(server.run(stopped));
+    says.send(stale(ticket)).await.unwrap();
+    let again = tokio::time::timeout(Duration::from_secs(60), told_follower.recv()).await;
+    let Ok(Some(Downward::Read { ticket, .. })) = again else {
+        panic!("it was not tried again: {again:?}")
+    };
+    let read = Upward::Part {
+        ticket,
+        offset: 0,
+        next: until,
+        done: true,
+        error: None,
+        may_pass: false,
+        data,
+    };
+    says.send(read).await.unwrap();
+    let events = ear.until("caught_up").await;
+    assert_eq!((count(&events, "notice"), count(&events, "router_trouble")), (1, 0));
+    stop.send_replace(Stop::Now);
+    running.await.unwrap().unwrap();
+}
