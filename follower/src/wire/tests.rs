@@ -183,7 +183,10 @@ fn noise(count: usize) -> Vec<u8> {
 #[test]
 fn a_huge_line_travels_whole_and_so_does_what_follows_it() {
     let frames = [chunk(noise(5 * 1024 * 1024)), chunk(b"a line\n".repeat(1000))];
-    assert_eq!(decoded(Decoder::<Upward>::bare(), &encoded(&frames), &[100_000]).unwrap(), frames);
+    assert_eq!(
+        decoded(Decoder::<Upward>::bare(), &encoded(&frames), &[100_000]).unwrap(),
+        frames
+    );
 }
 
 #[test]
@@ -291,7 +294,10 @@ fn limits_are_kept() {
         );
         buffer.extend_from_slice(&packed);
         let refused = Decoder::<Upward>::bare().decode(&mut buffer);
-        assert!(matches!(refused, Err(WireError::Body { .. })), "{announced}: {refused:?}");
+        assert!(
+            matches!(refused, Err(WireError::Body { .. })),
+            "{announced}: {refused:?}"
+        );
     }
 }
 
