@@ -90,3 +90,19 @@ async fn p4_more_outboxes_than_are_held_open_are_each_read_once_and_in_order() {
     drop(orders);
     following.await.unwrap().unwrap();
 }
+
+#[test]
+fn p9_an_outbox_that_was_cut_back_is_believed_after_a_while_and_then_told() {
+    let (_folder, mailbox, _) = watching(1000);
+    fs::write(mailbox.outbox(&place(0)), line(1) + &line(2)).unwrap();
+    let (mut tail, now) = (Tail::outbox(&mailbox, place(0), 0), Instant::now());
+    let was = (line(1) + &line(2)).len() as u64;
+    assert!(matches!(look(&mut tail, 1000, now).finding, Finding::Lines { .. }));
+    fs::write(mailbox.outbox(&place(0)), line(3)).unwrap();
+    let doubted = look(&mut tail, 1000, now);
+    assert_eq!((doubted.finding, doubted.in_doubt), (Finding::Nothing, true));
+    let told = look(&mut tail, 1000, now + Duration::from_secs(3600));
+    assert_eq!((told.finding, told.more), (Finding::Shrunk { offset: 0, was }, true));
+    let data = line(3).into();
+    assert_eq!(look(&mut tail, 1000, now).finding, Finding::Lines { offset: 0, data });
+}
