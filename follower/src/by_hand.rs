@@ -108,7 +108,7 @@ mod tests {
         }
         let [gone, kept] = places;
         assert_eq!(follower.carry_out(Downward::Unwatch { place: gone.clone() }), None);
-        assert_eq!(follower.watched(), [kept.clone()]);
+        assert_eq!(follower.watched(), std::slice::from_ref(&kept));
         follower.wake(&gone);
         let (said, _) = follower.look(Instant::now()).unwrap();
         assert!(
