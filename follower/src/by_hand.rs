@@ -8,10 +8,11 @@ use codeswarm_mailbox::{Mailbox, Tail};
 use codeswarm_protocol::frame::{Downward, Upward};
 use codeswarm_protocol::ids::Place;
 
-use crate::history::{self, Request};
-use crate::inboxes::{Line, OpenInboxes};
+use crate::errand::Errand;
+use crate::history;
+use crate::inboxes::OpenInboxes;
 use crate::turns::{Turns, Yield};
-use crate::watching::look;
+use crate::watching::{Order, look};
 
 /// One life of a follower.
 pub struct ByHand {
@@ -36,35 +37,25 @@ impl ByHand {
 
     /// Carries out one command, and answers if it is one that is answered.
     pub fn carry_out(&mut self, command: Downward) -> Option<Upward> {
-        match command {
-            Downward::Watch { place, offset } => {
+        match Errand::from(command) {
+            Errand::Order(Order::Watch(place, offset)) => {
                 let tail = Tail::outbox(&self.mailbox, place.clone(), offset);
                 self.tails.insert(place.clone(), tail);
                 self.turns.watch(place);
                 None
             }
-            Downward::Unwatch { place } => {
+            Errand::Order(Order::Unwatch(place)) => {
                 self.tails.remove(&place);
                 self.turns.unwatch(&place);
                 None
             }
-            Downward::Hint { place } => {
+            Errand::Order(Order::Hint(place)) => {
                 self.turns.wake(&place);
                 None
             }
-            Downward::Append {
-                ticket,
-                place,
-                unless_present,
-                line: bytes,
-            } => Some(self.inboxes.append(&Line {
-                ticket,
-                place,
-                unless_present,
-                bytes,
-            })),
-            Downward::Ping { ticket } => Some(Upward::Pong { ticket }),
-            other => Request::of(other).map(|request| history::carry_out(&self.mailbox, request)),
+            Errand::Append(line) => Some(self.inboxes.append(&line)),
+            Errand::Request(request) => Some(history::carry_out(&self.mailbox, request)),
+            Errand::Ping(ticket) => Some(Upward::Pong { ticket }),
         }
     }
 
@@ -89,9 +80,41 @@ impl ByHand {
         let looked = self.turns.looked(&place, number, seen)?;
         Some((looked.say, looked.found))
     }
+}
 
-    /// A quiet minute: inboxes that owe nothing to the disk are closed.
-    pub fn close_inboxes(&mut self) {
-        self.inboxes.close_all();
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use codeswarm_protocol::frame::Ticket;
+
+    use super::*;
+
+    #[test]
+    fn by_hand_a_ping_is_answered_and_what_is_no_longer_watched_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let mut follower = ByHand::new(&mailbox, 1000, 2);
+        let ticket = Ticket(7);
+        assert_eq!(
+            follower.carry_out(Downward::Ping { ticket }),
+            Some(Upward::Pong { ticket })
+        );
+        let places = [Place::from_stem("7_00").unwrap(), Place::from_stem("7_01").unwrap()];
+        for place in places.clone() {
+            fs::write(mailbox.outbox(&place), "{\"type\":\"notice\"}\n").unwrap();
+            assert_eq!(follower.carry_out(Downward::Watch { place, offset: 0 }), None);
+        }
+        let [gone, kept] = places;
+        assert_eq!(follower.carry_out(Downward::Unwatch { place: gone.clone() }), None);
+        assert_eq!(follower.watched(), std::slice::from_ref(&kept));
+        follower.wake(&gone);
+        let (said, _) = follower.look(Instant::now()).unwrap();
+        assert!(
+            matches!(&said, Some(Upward::Chunk { place, .. }) if *place == kept),
+            "{said:?}"
+        );
+        assert!(follower.look(Instant::now()).is_none());
     }
 }

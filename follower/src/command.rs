@@ -126,3 +126,28 @@ fn start(args: Args) -> anyhow::Result<()> {
 fn own(stream: impl AsFd) -> io::Result<OwnedFd> {
     stream.as_fd().try_clone_to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_started() {
+        assert!(Command::try_parse_from(["follower"]).is_err());
+        let args = Command::try_parse_from(["follower", "--root", "/nowhere"]).map(|command| command.args);
+        let args = Args {
+            root: None,
+            ..args.unwrap()
+        };
+        let told = start(args).unwrap_err().to_string();
+        assert!(told.contains("--root or --lines"), "{told}");
+    }
+}

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::{FollowerConfig, FollowerError};
 use crate::history::{self, Request};
 use crate::holding::Holding;
-use crate::inboxes::{Inboxes, Line};
+use crate::inboxes::Inboxes;
 use crate::stalls::{self, Stalls};
 use crate::tenancy::Tenancy;
 use crate::watching::{Order, Watching};
@@ -47,7 +47,10 @@ pub struct Follower {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn spawn(config: FollowerConfig) -> Result<Follower, FollowerError> {
-    let mailbox = Mailbox::at(&config.root);
+    spawn_on(Mailbox::at(&config.root), config)
+}
+
+fn spawn_on(mailbox: Mailbox, config: FollowerConfig) -> Result<Follower, FollowerError> {
     mailbox.create()?;
     let host = host();
     let pid = std::process::id();
@@ -161,29 +164,12 @@ impl Desk {
     /// Hands a command to whoever carries it out; waits while too many wait there. One whose taker has gone is dropped:
     /// the follower is about to end.
     async fn hand_in(&self, command: Downward) {
-        let _ending_otherwise: bool = match command {
-            Downward::Watch { place, offset } => self.orders.send(Order::Watch(place, offset)).await.is_ok(),
-            Downward::Unwatch { place } => self.orders.send(Order::Unwatch(place)).await.is_ok(),
-            Downward::Hint { place } => self.orders.send(Order::Hint(place)).await.is_ok(),
-            Downward::Append {
-                ticket,
-                place,
-                unless_present,
-                line: bytes,
-            } => {
-                let line = Line {
-                    ticket,
-                    place,
-                    unless_present,
-                    bytes,
-                };
-                self.inboxes.append(line).await
-            }
-            Downward::Ping { ticket } => self.events.send(Upward::Pong { ticket }).await.is_ok(),
-            other => match Request::of(other) {
-                Some(request) => self.requests.send(request).await.is_ok(),
-                None => true,
-            },
+        use crate::errand::Errand;
+        let _ending_otherwise: bool = match Errand::from(command) {
+            Errand::Order(order) => self.orders.send(order).await.is_ok(),
+            Errand::Append(line) => self.inboxes.append(line).await,
+            Errand::Request(request) => self.requests.send(request).await.is_ok(),
+            Errand::Ping(ticket) => self.events.send(Upward::Pong { ticket }).await.is_ok(),
         };
     }
 }
@@ -236,3 +222,6 @@ async fn run(mut commands: mpsc::Receiver<Downward>, desk: Desk, mut parts: Part
         let _told_by_itself = parts.watching.await;
     }
 }
+
+#[cfg(test)]
+mod tests;

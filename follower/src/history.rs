@@ -2,16 +2,15 @@
 //! asks for, a few at a time, beside the following.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use codeswarm_mailbox::storage::ReadFile;
 use codeswarm_mailbox::{Located, Mailbox, MailboxError, Tail, TailError, TailStep, seek};
-use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket, Upward};
+use codeswarm_protocol::frame::{ReadFrom, Ticket, Upward};
 use codeswarm_protocol::ids::{JobId, NodeId, Place, Seq, SwarmId};
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::stalls::Stalls;
@@ -67,51 +66,6 @@ pub enum Request {
     },
 }
 
-impl Request {
-    /// What a command asks for, if it is one of these.
-    pub fn of(command: Downward) -> Option<Self> {
-        Some(match command {
-            Downward::Prepare {
-                ticket,
-                job_id,
-                node_count,
-            } => Self::Prepare {
-                ticket,
-                job_id,
-                node_count,
-            },
-            Downward::Launch { ticket, swarm_id, data } => Self::Launch { ticket, swarm_id, data },
-            Downward::Heartbeats {
-                ticket,
-                job_id,
-                node_count,
-            } => Self::Heartbeats {
-                ticket,
-                job_id,
-                node_count,
-            },
-            Downward::Read {
-                ticket,
-                place,
-                from,
-                until,
-                max_bytes,
-            } => Self::Read {
-                ticket,
-                place,
-                from,
-                until,
-                max_bytes,
-            },
-            Downward::Watch { .. }
-            | Downward::Unwatch { .. }
-            | Downward::Hint { .. }
-            | Downward::Append { .. }
-            | Downward::Ping { .. } => return None,
-        })
-    }
-}
-
 /// Works on requests until there are no more; each is answered on `events`.
 pub async fn answer(
     mailbox: Mailbox,
@@ -119,16 +73,13 @@ pub async fn answer(
     stalls: Stalls,
     events: mpsc::Sender<Upward>,
 ) {
-    let lanes = Arc::new(Semaphore::new(AT_ONCE));
     let mut work = JoinSet::new();
     while let Some(request) = requests.recv().await {
-        let Ok(lane) = Arc::clone(&lanes).acquire_owned().await else {
-            break;
-        };
-        while work.try_join_next().is_some() {}
+        while work.len() >= AT_ONCE {
+            work.join_next().await;
+        }
         let (mailbox, stalls, events) = (mailbox.clone(), stalls.clone(), events.clone());
         work.spawn(async move {
-            let _lane = lane;
             let answered = tokio::task::spawn_blocking(move || {
                 let _under_way = match &request {
                     Request::Prepare { .. } => stalls.begin("making a job's files", None, Instant::now()),

@@ -129,19 +129,20 @@ impl Writer {
         }
     }
 
-    /// The next line. When none comes for a while, the inboxes are closed.
     fn next(&mut self) -> Option<Line> {
-        if !self.open.is_empty() {
-            match self
-                .runtime
-                .block_on(async { tokio::time::timeout(IDLE, self.lines.recv()).await })
-            {
-                Ok(line) => return line,
-                Err(_) => self.open.close_all(),
-            }
-        }
-        self.lines.blocking_recv()
+        next(&mut self.lines, &mut self.open, &self.runtime, IDLE)
     }
+}
+
+/// The next line. When none comes for a while, the inboxes are closed.
+fn next(lines: &mut mpsc::Receiver<Line>, open: &mut OpenInboxes, runtime: &Handle, idle: Duration) -> Option<Line> {
+    if !open.is_empty() {
+        match runtime.block_on(async { tokio::time::timeout(idle, lines.recv()).await }) {
+            Ok(line) => return line,
+            Err(_) => open.close_all(),
+        }
+    }
+    lines.blocking_recv()
 }
 
 fn not_ours(line: &Line) -> Upward {

@@ -18,6 +18,7 @@ pub mod by_hand;
 pub mod command;
 mod config;
 mod descriptors;
+mod errand;
 mod fair_queue;
 mod follower;
 mod history;
@@ -28,6 +29,8 @@ mod presence;
 pub mod serve;
 mod stalls;
 mod tenancy;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod watching;
 pub mod wire;

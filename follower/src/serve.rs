@@ -252,3 +252,85 @@ fn say(output: &OwnedFd, mut events: mpsc::Receiver<Upward>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use codeswarm_protocol::frame::Ticket;
+    use codeswarm_protocol::ids::Place;
+
+    use super::*;
+    use crate::wire::Frame;
+
+    fn encoded<F: Frame>(frame: &F) -> BytesMut {
+        let mut out = BytesMut::new();
+        Encoder::new().encode(frame, &mut out).unwrap();
+        out
+    }
+
+    /// What the reading of commands comes to when two of them are said and then the input stays open; `silence` is
+    /// how long the follower may take none.
+    fn heard(commands: mpsc::Sender<Downward>, silence: Duration) -> Ending {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (frames, mut router) = io::pipe().unwrap();
+        let (asked, _ask) = io::pipe().unwrap();
+        for number in 0..2 {
+            let ticket = Ticket(number);
+            router.write_all(&encoded(&Downward::Ping { ticket })).unwrap();
+        }
+        let input = Input {
+            frames: frames.into(),
+            asked,
+            silence,
+            runtime: runtime.handle().clone(),
+        };
+        input.hear(&commands).unwrap()
+    }
+
+    #[test]
+    fn commands_that_are_not_taken_end_the_process_and_so_does_a_follower_that_has_ended() {
+        let (commands, mut taken) = mpsc::channel(1);
+        assert_eq!(heard(commands, Duration::from_millis(50)), Ending::Silence);
+        assert_eq!(taken.try_recv(), Ok(Downward::Ping { ticket: Ticket(0) }));
+        assert!(taken.try_recv().is_err(), "the second had no room");
+
+        let (commands, taken) = mpsc::channel(1);
+        drop(taken);
+        assert_eq!(heard(commands, Duration::from_secs(3600)), Ending::OutputClosed);
+    }
+
+    #[test]
+    fn an_event_of_many_bytes_goes_out_whole_and_so_does_what_follows() {
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+        let chunk = Upward::Chunk {
+            place: Place::from_stem("7_00").unwrap(),
+            offset: 0,
+            data: noise.take(5 * GATHERED).collect::<Vec<u8>>().into(),
+        };
+        let said = [chunk, Upward::Pong { ticket: Ticket(1) }];
+        let (mut hearing, output) = io::pipe().unwrap();
+        let (events, taken) = mpsc::channel(2);
+        for event in said.clone() {
+            events.try_send(event).unwrap();
+        }
+        drop(events);
+        let saying = std::thread::spawn(move || say(&output.into(), taken));
+        let mut bytes = Vec::new();
+        hearing.read_to_end(&mut bytes).unwrap();
+        saying.join().unwrap();
+        let (mut decoder, mut buffer) = (Decoder::<Upward>::behind_a_greeting(), BytesMut::from(bytes.as_slice()));
+        for event in said {
+            assert_eq!(decoder.decode(&mut buffer), Ok(Some(event)));
+        }
+        assert!(decoder.at_a_border(&buffer));
+    }
+}

@@ -90,3 +90,35 @@ async fn keep(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use codeswarm_mailbox::{FilesystemKind, Mailbox};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_that_cannot_be_looked_at_for_a_while_is_kept_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root")).on(FilesystemKind::Network("nfs"));
+        mailbox.create().unwrap();
+        let lease = Lease::take(&mailbox, "login1", 1, "a follower").unwrap();
+        let (path, aside) = (mailbox.folder().join("follower.lease"), folder.path().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        fs::create_dir(&path).unwrap();
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let holding = Holding::begin(true, long_ago);
+        let mut tenancy = Tenancy::begin(Some(lease), true, holding.clone());
+        // The first look comes at once.
+        let lost = tokio::time::timeout(ATTEND_EVERY * 2, tenancy.lost()).await;
+        assert!(lost.is_err(), "{lost:?}");
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        let writer = tokio::task::spawn_blocking(move || holding.may_write());
+        assert!(writer.await.unwrap(), "who waits to write hears of the next look");
+        tenancy.give_back().await;
+        assert!(fs::read_to_string(&path).unwrap().contains("\"released\":true"));
+    }
+}

@@ -208,3 +208,6 @@ fn what_to_do(error: &TailError) -> String {
         TailError::Refused(_) => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

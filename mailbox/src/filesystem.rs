@@ -18,21 +18,15 @@ pub enum FilesystemKind {
 impl FilesystemKind {
     /// Asks statfs(2) about `path`, or about the nearest folder above it that exists.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let mut asked = path;
-        loop {
-            let shown = if asked.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                asked
-            };
-            match kind_of(shown) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match asked.parent() {
-                    Some(parent) if shown == asked => asked = parent,
-                    _ => return Err(error),
-                },
-                told => return told,
+        let mut told = Err(io::ErrorKind::NotFound.into());
+        for folder in path.ancestors() {
+            let here = folder.as_os_str().is_empty();
+            told = kind_of(if here { Path::new(".") } else { folder });
+            if !matches!(&told, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+                break;
             }
         }
+        told
     }
 
     /// Whether other machines may write it.
@@ -102,8 +96,28 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn shared_filesystems_are_known_by_their_magic() {
-        assert_eq!(kind_of_magic(0x6969), FilesystemKind::Network("nfs"));
-        assert_eq!(kind_of_magic(0x0BD0_0BD0), FilesystemKind::Network("lustre"));
+        for (magic, name) in [
+            (0x6969, "nfs"),
+            (0x0BD0_0BD0, "lustre"),
+            (0x4750_4653, "gpfs"),
+            (0xFF53_4D42, "cifs"),
+            (0xFE53_4D42, "smb2"),
+            (0x517B, "smb"),
+            (0x6573_5546, "fuse"),
+            (0x1983_0326, "beegfs"),
+            (0x00C3_6400, "ceph"),
+            (0x0102_1997, "9p"),
+            (0xAAD7_AAEA, "panfs"),
+            (0x5346_414F, "afs"),
+            (0x6B41_4653, "kafs"),
+            (0x7375_7245, "coda"),
+            (0x0116_1970, "gfs2"),
+            (0x7461_636F, "ocfs2"),
+            (0x2003_0528, "orangefs"),
+            (0x786F_4256, "vboxsf"),
+        ] {
+            assert_eq!(kind_of_magic(magic), FilesystemKind::Network(name));
+        }
         assert_eq!(kind_of_magic(0xEF53), FilesystemKind::Local, "ext4");
         assert_eq!(kind_of_magic(0x794C_7630), FilesystemKind::Local, "overlayfs");
         assert_eq!(FilesystemKind::of(Path::new("/proc")).unwrap(), FilesystemKind::Local);

@@ -19,7 +19,7 @@ pub fn find_after_seq(file: &dyn ReadFile, len: u64, seq: Seq) -> io::Result<u64
     let (mut low, mut high) = (0_u64, len);
     while high.saturating_sub(low) > BLOCK {
         let middle = low + (high - low) / 2;
-        let mut lines = Lines::from_next_line(file, middle, len)?;
+        let mut lines = Lines::behind(file, middle - 1, len)?;
         match lines.next_record(high)? {
             Some(found) if found.seq <= seq => low = found.end,
             _ => high = middle,
@@ -62,12 +62,9 @@ impl<'file> Lines<'file> {
         }
     }
 
-    /// Begins at the first line that starts at or after `place`.
-    fn from_next_line(file: &'file dyn ReadFile, place: u64, len: u64) -> io::Result<Self> {
-        let Some(before) = place.checked_sub(1) else {
-            return Ok(Self::at(file, 0, len));
-        };
-        let mut lines = Self::at(file, before, len);
+    /// Begins behind the line that has the byte at `place`.
+    fn behind(file: &'file dyn ReadFile, place: u64, len: u64) -> io::Result<Self> {
+        let mut lines = Self::at(file, place, len);
         let rest = lines.line_length()?.unwrap_or(lines.buffer.len());
         lines.pass(rest);
         Ok(lines)

@@ -123,3 +123,74 @@ impl Agent {
         self.session = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(folder: &tempfile::TempDir) -> Agent {
+        let spec = serde_json::from_str(r#"{"kind":"echo"}"#).unwrap();
+        let below = |name| folder.path().join(name);
+        std::fs::create_dir(below("cwd")).unwrap();
+        Agent::new(spec, below("cwd"), below("home"), below("keep"))
+    }
+
+    fn run(prompt: &str) -> AgentCommand {
+        AgentCommand::RunTurn {
+            prompt: prompt.to_owned(),
+        }
+    }
+
+    async fn hear_until(agent: &mut Agent, wanted: impl Fn(&AgentEvent) -> bool) {
+        loop {
+            match agent.hear(true, false).await {
+                Heard::Event(event) if wanted(&event) => return,
+                Heard::Event(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_finds_no_room_waits_until_there_is_some() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut agent = agent(&folder);
+        agent.open(None);
+        // The session takes none before this test waits for something.
+        let mut given = 0;
+        while !agent.pass_on(Seq(0)) {
+            agent.command(AgentCommand::Interrupt, Seq(0), Duration::ZERO);
+            given += 1;
+            assert!(given < 10_000, "commands without an end may wait");
+        }
+        assert!(given > 1);
+        agent.command(run("hello"), Seq(0), Duration::ZERO);
+        while agent.pass_on(Seq(0)) {
+            let heard = agent.hear(false, true).await;
+            assert!(matches!(heard, Heard::Room), "{heard:?}");
+        }
+        hear_until(&mut agent, |event| matches!(event, AgentEvent::TurnEnded { .. })).await;
+    }
+
+    #[tokio::test]
+    async fn p11_a_command_for_a_session_that_has_ended_does_not_reach_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut agent = agent(&folder);
+        agent.open(None);
+        agent.command(AgentCommand::Stop, Seq(0), Duration::ZERO);
+        assert!(!agent.pass_on(Seq(0)));
+        agent.session.as_ref().unwrap().commands.closed().await;
+        agent.command(run("late"), Seq(0), Duration::ZERO);
+        assert!(!agent.pass_on(Seq(0)));
+        agent.open(None);
+        assert!(!agent.pass_on(Seq(0)));
+        agent.command(run("in time"), Seq(0), Duration::ZERO);
+        assert!(!agent.pass_on(Seq(0)));
+        let said = |event: &AgentEvent, text: &str| format!("{event:?}").contains(text);
+        hear_until(&mut agent, |event| {
+            assert!(!said(event, "late"), "{event:?}");
+            said(event, "in time")
+        })
+        .await;
+    }
+}

@@ -83,21 +83,6 @@ impl ByHand {
         Ok((worker, asked))
     }
 
-    /// Every record up to this one is durable.
-    pub fn durable(&self) -> Seq {
-        self.durable
-    }
-
-    /// The last number given.
-    pub fn last(&self) -> Seq {
-        self.outbound.last()
-    }
-
-    /// Whether the worker has begun to end.
-    pub fn is_closing(&self) -> bool {
-        self.core.is_closing()
-    }
-
     /// The reason of its orderly end, once everything is said and durable: then only the archive is left.
     pub fn finished(&self) -> Option<&'static str> {
         self.finished
@@ -218,5 +203,31 @@ impl ByHand {
             }
         }
         asked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn by_hand_nothing_is_taken_in_that_was_not_read_and_nothing_written_behind_the_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let place = Place::from_stem("7_00").unwrap();
+        mailbox.prepare(&place.job_id, 1).unwrap();
+        let settings = Settings::unknown();
+        let identity = crate::node::identity();
+        let (mut worker, asked) = ByHand::begin(&mailbox, &place, settings, identity, Duration::ZERO).unwrap();
+        assert_eq!(asked, [Asked::Start { resume: None }]);
+        assert_eq!(worker.take_in(Duration::ZERO), []);
+        worker.archive().unwrap();
+        let archived = std::fs::read(mailbox.archive(&place)).unwrap();
+        assert!(worker.write(1000).unwrap().is_none());
+        worker.archive().unwrap();
+        assert_eq!(std::fs::read(mailbox.archive(&place)).unwrap(), archived);
     }
 }

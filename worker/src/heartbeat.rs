@@ -85,3 +85,47 @@ impl Heartbeat {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seq_of(mailbox: &Mailbox, place: &Place) -> Option<serde_json::Value> {
+        let text = heartbeat::read(mailbox, place).unwrap()?;
+        let beat: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        beat.get("seq").cloned()
+    }
+
+    /// On a filesystem that stands still beats do not pile up.
+    #[test]
+    fn p9_while_a_beat_is_being_written_the_next_one_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let place = Place::from_stem("7_00").unwrap();
+        mailbox.make_folder(&mailbox.job_dir(&place.job_id)).unwrap();
+        let identity = crate::node::identity();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut heartbeat = Heartbeat::every(Duration::from_secs(3600));
+            heartbeat.due().await;
+            let mut beat = |seq| heartbeat.beat(&mailbox, &place, &identity, (Epoch(1), Seq(seq), "idle", 0));
+            // The one thread that may write waits.
+            let (go_on, waits) = std::sync::mpsc::channel::<()>();
+            let waiting = tokio::task::spawn_blocking(move || waits.recv());
+            beat(1);
+            beat(2);
+            drop(go_on);
+            assert!(waiting.await.unwrap().is_err());
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            assert_eq!(seq_of(&mailbox, &place), Some(1.into()));
+            beat(3);
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            assert_eq!(seq_of(&mailbox, &place), Some(3.into()));
+        });
+    }
+}

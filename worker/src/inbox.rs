@@ -239,6 +239,63 @@ mod tests {
         assert_eq!(reader.inputs.recv().await, Some(Input::Inbox { record, end: 20 }));
     }
 
+    fn prepared(inbox: &[u8]) -> (tempfile::TempDir, Mailbox, Place) {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let place = Place::from_stem("7_00").unwrap();
+        mailbox.prepare(&place.job_id, 1).unwrap();
+        std::fs::write(mailbox.inbox(&place), inbox).unwrap();
+        (folder, mailbox, place)
+    }
+
+    #[tokio::test]
+    async fn a_reader_to_whom_nobody_listens_ends() {
+        for inbox in ["", "{\"type\":\"shutdown\"}\n"] {
+            let (_folder, mailbox, place) = prepared(inbox.as_bytes());
+            let mut reader = InboxReader::start(&mailbox, &place).unwrap();
+            reader.inputs = mpsc::channel(1).1;
+            reader.read_to_end();
+            (&mut reader.task).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn p1_a_line_whose_bytes_come_late_is_no_end_and_is_read_when_they_have_come() {
+        let line = "{\"type\":\"shutdown\"}\n";
+        let mut late = line.as_bytes().to_vec();
+        late[5..15].fill(0);
+        let (_folder, mailbox, place) = prepared(&late);
+        let mut reader = InboxReader::start(&mailbox, &place).unwrap();
+        reader.read_to_end();
+        assert_eq!(reader.inputs.recv().await, Some(Input::InboxEnd { offset: 0 }));
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(mailbox.inbox(&place))
+            .unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, line.as_bytes(), 0).unwrap();
+        let record = InboxRecord::Shutdown {};
+        assert_eq!(reader.inputs.recv().await, Some(Input::Inbox { record, end: 20 }));
+    }
+
+    #[test]
+    fn an_inbox_that_was_cut_back_is_told_as_a_bad_line_and_nothing_new_as_nothing() {
+        let told = inputs_of(TailStep::Shrunk { offset: 0, was: 40 });
+        assert!(
+            matches!(&told[..], [Input::InboxBad { offset: 0, end: 0, reason, injection_id: None }]
+                if reason.contains("cut back from 40 bytes")),
+            "{told:?}"
+        );
+        for nothing in [
+            TailStep::Nothing,
+            TailStep::Missing,
+            TailStep::Ended { offset: 40 },
+            TailStep::Reopened,
+        ] {
+            assert_eq!(inputs_of(nothing), []);
+        }
+    }
+
     #[test]
     fn p12_a_bad_prompt_still_names_its_injection() {
         let input = input(br#"{"type":"user","injection_id":"i1","content":7}"#, 0, 9);

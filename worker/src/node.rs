@@ -203,6 +203,59 @@ mod tests {
     }
 
     #[test]
+    fn a_home_that_others_may_enter_is_refused_also_below_a_folder_of_ours() {
+        let here = tempfile::tempdir().unwrap();
+        let home = Home::make(here.path(), &place()).unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o750)).unwrap();
+        let refused = Home::make(here.path(), &place()).unwrap_err();
+        assert!(refused.to_string().contains("mode 750"), "{refused}");
+    }
+
+    #[test]
+    fn a_home_of_another_user_is_refused_and_so_is_one_that_cannot_be_made() {
+        let here = tempfile::tempdir().unwrap();
+        let (us, folder) = (rustix::process::geteuid().as_raw(), here.path().join("home"));
+        make_own(&folder, us).unwrap();
+        let refused = make_own(&folder, us + 1).unwrap_err();
+        assert!(
+            refused.to_string().contains(&format!("belongs to user {us}")),
+            "{refused}"
+        );
+        let missing = here.path().join("missing");
+        let failed = Home::make(&missing, &place()).unwrap_err().to_string();
+        assert!(
+            failed.contains("make the folder") && failed.contains("missing"),
+            "{failed}"
+        );
+    }
+
+    #[test]
+    fn a_home_that_is_gone_already_does_not_keep_the_folder_above_it() {
+        let here = tempfile::tempdir().unwrap();
+        let home = Home::make(here.path(), &place()).unwrap();
+        fs::remove_dir(home.path()).unwrap();
+        home.remove();
+        assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn agents_md_that_cannot_be_written_is_told_with_its_name() {
+        let here = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(here.path().join("root"));
+        mailbox.create().unwrap();
+        let unfinished = mailbox.run_dir(&place()).join(".AGENTS.md.new");
+        working_directory(&mailbox, &place(), None).unwrap();
+        fs::create_dir(&unfinished).unwrap();
+        let failed = working_directory(&mailbox, &place(), Some("be brief"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            failed.contains("write") && failed.contains(".AGENTS.md.new"),
+            "{failed}"
+        );
+    }
+
+    #[test]
     fn agents_md_is_written_once() {
         let here = tempfile::tempdir().unwrap();
         let mailbox = Mailbox::at(here.path().join("root"));

@@ -99,7 +99,7 @@ impl Outbox {
 
     /// Starts the next batch unless one is under way.
     pub fn write(&mut self) {
-        if self.under_way.is_some() || self.outbound.is_empty() {
+        if self.under_way.is_some() {
             return;
         }
         let records = self.outbound.take(BATCH);
@@ -205,5 +205,31 @@ pub fn write_line(record: WorkerRecord, lines: &mut Vec<u8>) {
         };
         // A text alone always can.
         let _ = instead.write_line(lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn p9_an_archive_that_cannot_be_written_is_tried_again_and_told_and_keeps_the_outbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let place = Place::from_stem("7_00").unwrap();
+        let (file, recovered) = take(&mailbox, &place).unwrap();
+        let mut outbox = Outbox::start(file, place.clone(), Epoch(1), recovered.last_seq).unwrap();
+        let message = "a word".to_owned();
+        outbox.say(Word::WorkerError { message }, None);
+        outbox.write();
+        while !outbox.is_written() {
+            outbox.progress().await.unwrap();
+        }
+        std::fs::remove_dir(mailbox.archive_folder()).unwrap();
+        let told = outbox.archive(&mailbox, &place).await.unwrap_err().to_string();
+        assert!(told.contains("archive"), "{told}");
+        let (_, recovered) = take(&mailbox, &place).unwrap();
+        assert_eq!(recovered.last_seq, Seq(1));
     }
 }

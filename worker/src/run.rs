@@ -85,19 +85,12 @@ pub async fn run(
     prepare: impl FnOnce() -> Result<Prepared, WorkerError> + Send + 'static,
 ) -> Result<&'static str, WorkerError> {
     let mut signals = Signals::listen()?;
-    let mut preparing = tokio::task::spawn_blocking(prepare);
-    let mut told_to_end = None;
-    let prepared = tokio::select! {
-        prepared = &mut preparing => prepared,
-        reason = signals.next() => {
-            told_to_end = Some(reason);
-            match tokio::time::timeout(PREPARING_GRACE, preparing).await {
-                Ok(prepared) => prepared,
-                Err(_) => {
-                    tracing::warn!(reason, "told to end before the worker had begun");
-                    return Ok(reason);
-                }
-            }
+    let preparing = tokio::task::spawn_blocking(prepare);
+    let (prepared, told_to_end) = match prepared(preparing, signals.next(), PREPARING_GRACE).await {
+        Ok(prepared) => prepared,
+        Err(reason) => {
+            tracing::warn!(reason, "told to end before the worker had begun");
+            return Ok(reason);
         }
     };
     let prepared = prepared.map_err(|_| WorkerError::Fault("preparing the worker failed"))??;
@@ -109,6 +102,21 @@ pub async fn run(
     worker.end().await?;
     tracing::info!(reason, "the worker has ended in order");
     Ok(reason)
+}
+
+/// Waits until all is prepared; once `told` to end, for so long at most (the error is the reason to end).
+async fn prepared<T>(
+    mut preparing: impl Future<Output = T> + Unpin,
+    told: impl Future<Output = &'static str>,
+    grace: Duration,
+) -> Result<(T, Option<&'static str>), &'static str> {
+    tokio::select! {
+        prepared = &mut preparing => Ok((prepared, None)),
+        reason = told => match tokio::time::timeout(grace, preparing).await {
+            Ok(prepared) => Ok((prepared, Some(reason))),
+            Err(_) => Err(reason),
+        },
+    }
 }
 
 impl Worker {
@@ -274,14 +282,23 @@ impl Worker {
         // Whatever is left of it is killed.
         drop(agent);
         drop(inbox);
-        tokio::select! {
-            archived = outbox.archive(&mailbox, &place) => archived?,
-            () = at(end_by) => return Err(WorkerError::GraceOver(grace.as_secs())),
-        }
+        within(grace, end_by, outbox.archive(&mailbox, &place)).await?;
         if let Some(home) = home {
             home.remove();
         }
         Ok(())
+    }
+}
+
+/// The last of the work, unless the time for an orderly end is over first.
+async fn within(
+    grace: Duration,
+    end_by: Option<Instant>,
+    work: impl Future<Output = Result<(), WorkerError>>,
+) -> Result<(), WorkerError> {
+    tokio::select! {
+        done = work => done,
+        () = at(end_by) => Err(WorkerError::GraceOver(grace.as_secs())),
     }
 }
 
@@ -307,5 +324,38 @@ async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn p7_what_is_still_prepared_after_the_word_to_end_is_taken_or_given_up_in_time() {
+        let (prepare, preparing) = oneshot::channel();
+        let told = async {
+            prepare.send(7).unwrap();
+            "sigterm"
+        };
+        let patient = Duration::from_secs(3600);
+        let (got, reason) = prepared(preparing, told, patient).await.unwrap();
+        assert_eq!((got, reason), (Ok(7), Some("sigterm")));
+
+        let (_prepare, preparing) = oneshot::channel::<()>();
+        let given_up = prepared(preparing, ready("sigint"), Duration::from_millis(1)).await;
+        assert_eq!(given_up, Err("sigint"));
+    }
+
+    #[tokio::test]
+    async fn p7_an_archive_that_does_not_come_back_does_not_outlast_the_grace() {
+        let grace = Duration::from_secs(7);
+        let late = within(grace, Some(Instant::now()), pending()).await;
+        assert!(matches!(late, Err(WorkerError::GraceOver(7))), "{late:?}");
+        within(grace, None, ready(Ok(()))).await.unwrap();
     }
 }

@@ -99,6 +99,29 @@ fn is_at_its_beginning(place: &Place) -> bool {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn p5_the_outbox_of_a_worker_that_still_is_at_its_end_is_left_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let place = Place::from_stem("7_00").unwrap();
+        mailbox.prepare(&place.job_id, 1).unwrap();
+        mailbox.make_folder(&mailbox.job_dir(&place.job_id)).unwrap();
+        // We are the worker that does not come to its end.
+        let us = node::identity();
+        let beat = serde_json::json!({"pid": us.pid, "pid_started": us.pid_started}).to_string();
+        heartbeat::write(&mailbox, &place, beat.as_bytes()).unwrap();
+        let assignment = Assignment {
+            root: mailbox.root().to_owned(),
+            place: place.clone(),
+            launch: None,
+            restarts: None,
+        };
+        account_for(&mailbox, &assignment).await.unwrap();
+        assert_eq!(fs::read(mailbox.outbox(&place)).unwrap(), b"");
+        assert_eq!(mailbox.locate(&place).unwrap(), Located::Outbox);
+    }
+
     #[test]
     fn a_process_is_dead_when_its_last_thread_is() {
         let stat = |state: &str, threads: u32| {

@@ -1,9 +1,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use codeswarm_mailbox::heartbeat;
 
 use super::*;
+use crate::tests::Faults;
 
 fn prepared() -> (tempfile::TempDir, Mailbox, Place) {
     let folder = tempfile::tempdir().unwrap();
@@ -112,4 +114,54 @@ fn p4_what_cannot_be_read_yet_is_no_history_and_nothing_behind_it_is_told_before
     assert_eq!((&data[..], done), (line(2).as_bytes(), true));
     let (data, ..) = part(&mailbox, &place, ReadFrom::Offset(length + 10), length + 100);
     assert!(data.is_empty(), "beyond its end is nothing");
+}
+
+#[test]
+fn p4_an_outbox_that_is_renamed_while_it_is_opened_is_found_and_one_that_is_gone_is_told() {
+    let (_folder, mailbox, place) = prepared();
+    let faults = Faults::default();
+    let mailbox = mailbox.stored_on(Arc::new(faults.clone()));
+    fs::write(mailbox.outbox(&place), line(1) + &line(2)).unwrap();
+    faults.next_opens(1);
+    let (data, _, error) = part(&mailbox, &place, ReadFrom::AfterSeq(Seq(1)), 1000);
+    assert_eq!((error, &data[..]), (None, line(2).as_bytes()));
+    faults.next_opens(2);
+    let (data, done, error) = part(&mailbox, &place, ReadFrom::AfterSeq(Seq(1)), 1000);
+    assert!(data.is_empty() && !done);
+    assert!(error.unwrap().contains("there is no outbox of 7_00"));
+}
+
+#[tokio::test]
+async fn more_requests_than_are_worked_on_at_once_are_all_answered() {
+    let (_folder, mailbox, place) = prepared();
+    let (requests, asked) = mpsc::channel(64);
+    let (events, mut answers) = mpsc::channel(64);
+    let work = tokio::spawn(answer(mailbox.clone(), asked, Stalls::default(), events));
+    for number in 0..20 {
+        let swarm_id = SwarmId::new(&format!("s-{number}")).unwrap();
+        let (ticket, data) = (Ticket(number), Bytes::from_static(b"{}"));
+        requests.send(Request::Launch { ticket, swarm_id, data }).await.unwrap();
+        let (ticket, job_id) = (Ticket(100 + number), place.job_id.clone());
+        let asked = Request::Heartbeats {
+            ticket,
+            job_id,
+            node_count: 1,
+        };
+        requests.send(asked).await.unwrap();
+    }
+    drop(requests);
+    let mut answered = Vec::new();
+    while let Some(answer) = answers.recv().await {
+        match answer {
+            Upward::Prepared { ticket, error: None } | Upward::Heartbeats { ticket, .. } => answered.push(ticket.0),
+            other => panic!("{other:?}"),
+        }
+    }
+    work.await.unwrap();
+    answered.sort_unstable();
+    assert_eq!(answered, (0..20).chain(100..120).collect::<Vec<u64>>());
+    for number in 0..20 {
+        let file = mailbox.swarm_launch_file(&SwarmId::new(&format!("s-{number}")).unwrap());
+        assert_eq!(fs::read(file).unwrap(), b"{}");
+    }
 }

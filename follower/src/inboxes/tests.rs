@@ -1,9 +1,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use codeswarm_mailbox::FilesystemKind;
 
 use super::*;
+use crate::tests::Faults;
 
 fn prepared() -> (tempfile::TempDir, Mailbox) {
     let folder = tempfile::tempdir().unwrap();
@@ -88,10 +90,45 @@ fn p2_an_inbox_that_cannot_be_searched_leaves_the_outcome_open() {
 #[test]
 fn p2_on_a_shared_filesystem_what_is_found_is_made_durable_before_it_is_told() {
     let (_folder, mailbox) = prepared();
-    let mut open = OpenInboxes::new(mailbox.on(FilesystemKind::Network("nfs")), 2);
+    let faults = Faults::default();
+    let mailbox = mailbox
+        .on(FilesystemKind::Network("nfs"))
+        .stored_on(Arc::new(faults.clone()));
+    let mut open = OpenInboxes::new(mailbox, 2);
     open.append(&line(1, "i1", false));
+    faults.next_syncs(1);
+    let unknown = open.append(&line(1, "i1", true));
+    assert!(is_told_as(&unknown, true), "{unknown:?}");
     let found = open.append(&line(1, "i1", true));
     assert!(matches!(found, Upward::Appended { already: true, .. }), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_quiet_while_inboxes_are_closed_and_the_next_line_is_taken_all_the_same() {
+    let (_folder, mailbox) = prepared();
+    let mut open = OpenInboxes::new(mailbox.clone(), 2);
+    open.append(&line(0, "i1", false));
+    let (queue, mut lines) = mpsc::channel(1);
+    let runtime = Handle::current();
+    let writer = std::thread::spawn(move || {
+        let taken = next(&mut lines, &mut open, &runtime, Duration::from_millis(1));
+        (taken, open)
+    });
+    // An open inbox is locked: another process gets it when it has been closed.
+    let inbox = mailbox.inbox(&line(0, "i1", false).place);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while LineFile::open(&inbox, Durability::Cached).is_err() {
+        assert!(Instant::now() < deadline, "it was not closed");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    queue.send(line(1, "i2", false)).await.unwrap();
+    let (taken, mut open) = tokio::task::spawn_blocking(|| writer.join()).await.unwrap().unwrap();
+    assert!(open.is_empty());
+    let appended = open.append(&taken.unwrap());
+    assert!(
+        matches!(appended, Upward::Appended { already: false, .. }),
+        "{appended:?}"
+    );
 }
 
 #[test]

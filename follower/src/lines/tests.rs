@@ -1,12 +1,19 @@
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use codeswarm_mailbox::WatchMode;
 use proptest::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::sink::Sink;
+#[cfg(target_os = "linux")]
+use super::inotify::{Inotify, Told};
+use super::printer::Printer;
+use super::seen::Seen;
+use super::sink::{CopyError, Sink};
 use super::source::{Manner, Source, Turn};
+use super::{LinesError, PlainLines};
 
 /// A file that is printed into another one.
 struct Bench {
@@ -191,4 +198,164 @@ fn a_link_and_a_pipe_are_not_read() {
     assert!(made.success());
     assert!(bench.source.turn(bench.manner, &mut bench.sink).is_err());
     assert_eq!(bench.printed(), b"");
+}
+
+#[test]
+fn what_was_replaced_or_cut_back_in_the_midst_of_its_printing_is_printed_from_its_start() {
+    for replaced in [true, false] {
+        let mut bench = Bench::new(5, false);
+        bench.append(b"old 1\nold 2\nold 3\n");
+        assert_eq!(bench.turn(), Turn::More);
+        assert_eq!(bench.printed(), b"old 1\n");
+        // Nothing is looked at anew, since more is known to be there.
+        if replaced {
+            bench.source.close();
+            std::fs::rename(bench.path(), bench.folder.path().join("old")).unwrap();
+            bench.append(b"new 1\n");
+        } else {
+            File::create(bench.path()).unwrap();
+        }
+        assert_eq!(bench.turn(), Turn::More);
+        assert_eq!(bench.finish(), Turn::Nothing);
+        if !replaced {
+            bench.append(b"new 1\n");
+            assert_eq!(bench.finish(), Turn::Nothing);
+        }
+        assert_eq!(bench.printed(), b"old 1\nnew 1\n", "replaced: {replaced}");
+    }
+}
+
+#[test]
+fn a_file_that_was_gone_before_its_end_was_found_is_printed_from_its_start_when_it_comes() {
+    let mut bench = Bench::new(1 << 20, false);
+    bench.source = Source::from_end(bench.path()).unwrap();
+    assert_eq!(bench.finish(), Turn::Gone);
+    bench.append(b"one\n");
+    assert_eq!(bench.finish(), Turn::Nothing);
+    assert_eq!(bench.printed(), b"one\n");
+}
+
+#[test]
+fn a_name_below_a_file_is_an_error_and_not_a_name_that_is_gone() {
+    let bench = Bench::new(1 << 20, false);
+    bench.append(b"one\n");
+    let below = bench.path().join("x.jsonl");
+    assert_eq!(Seen::at(&below).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    assert!(Source::from_end(below).is_err());
+}
+
+#[test]
+fn an_output_that_does_not_block_is_waited_for() {
+    for copy_free in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let all = "a line\n".repeat(500_000);
+        std::fs::write(folder.path().join("in"), &all).unwrap();
+        let file = File::open(folder.path().join("in")).unwrap();
+        let (mut reader, out) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&out, true).unwrap();
+        let (full, is_full) = std::sync::mpsc::channel();
+        let watched = out.try_clone().unwrap();
+        let reading = std::thread::spawn(move || {
+            // It is not read before it is full.
+            let room = PollFlags::OUT;
+            while poll(&mut [PollFd::new(&watched, room)], Some(&Timespec::default())).unwrap() > 0 {
+                std::thread::yield_now();
+            }
+            drop(watched);
+            full.send(()).unwrap();
+            let mut read = String::new();
+            reader.read_to_string(&mut read).unwrap();
+            read
+        });
+        Sink::new(out.into(), copy_free)
+            .copy(&file, 0, all.len() as u64)
+            .unwrap();
+        is_full.recv().unwrap();
+        assert!(reading.join().unwrap() == all, "copy_free: {copy_free}");
+    }
+}
+
+#[test]
+fn a_file_that_has_become_shorter_is_the_file_s_trouble_and_not_the_output_s() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("in"), "one\n").unwrap();
+    let file = File::open(folder.path().join("in")).unwrap();
+    for copy_free in [true, false] {
+        let (mut reader, out) = io::pipe().unwrap();
+        let copied = Sink::new(out.into(), copy_free).copy(&file, 0, 100);
+        let Err(CopyError::File(error)) = copied else {
+            panic!("{copied:?}")
+        };
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "one\n");
+    }
+}
+
+/// The files of a folder as they are printed once, from their start or their end.
+fn lines(folder: &Path, watch: WatchMode, from_end: bool) -> PlainLines {
+    PlainLines {
+        folder: folder.to_owned(),
+        watch,
+        from_end,
+        once: true,
+        lookups_per_second: 50,
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_in_the_midst_ends_the_printing_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.jsonl"), "a line\n".repeat(500_000)).unwrap();
+    let (reader, out) = io::pipe().unwrap();
+    drop(reader);
+    super::print(lines(folder.path(), WatchMode::Auto, false), out.into()).unwrap();
+}
+
+#[test]
+fn a_folder_that_cannot_be_watched_is_polled_only_where_that_is_left_to_us() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.jsonl");
+    std::fs::write(&file, "one\n").unwrap();
+    let out = || File::create(folder.path().join("out")).unwrap().into();
+    let watched = super::print(lines(&file, WatchMode::Inotify, false), out());
+    assert!(matches!(watched, Err(LinesError::Watch { .. })), "{watched:?}");
+    // What is no folder cannot be listed either.
+    let polled = super::print(lines(&file, WatchMode::Auto, false), out());
+    assert!(matches!(polled, Err(LinesError::Folder { .. })), "{polled:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn when_the_kernel_has_lost_events_all_files_are_looked_at_and_new_names_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    std::fs::write(&a, "one\n").unwrap();
+    let out = folder.path().join("out");
+    let printer = Printer::new(
+        lines(folder.path(), WatchMode::Inotify, true),
+        File::create(&out).unwrap().into(),
+    );
+    let mut told = Inotify::on(folder.path()).unwrap();
+    let room = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let room: usize = room.trim().parse().unwrap();
+    let other = folder.path().join("other");
+    for _ in 0..=room / 2 {
+        File::create(&other).unwrap();
+        std::fs::remove_file(&other).unwrap();
+    }
+    // Of these the kernel tells nothing any more.
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&a)
+        .unwrap()
+        .write_all(b"two\n")
+        .unwrap();
+    std::fs::write(&b, "three\n").unwrap();
+    let told = told.told().unwrap();
+    assert_eq!(told.last(), Some(&Told::Lost));
+    assert!(!told.contains(&Told::Name("b.jsonl".into())));
+    printer.unwrap().run().unwrap();
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "two\nthree\n");
 }

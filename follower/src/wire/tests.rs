@@ -1,6 +1,6 @@
 use bytes::{Bytes, BytesMut};
 use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket, Upward};
-use codeswarm_protocol::ids::{InjectionId, JobId, NodeId, Place, Seq};
+use codeswarm_protocol::ids::{InjectionId, JobId, NodeId, Place, Seq, SwarmId};
 use proptest::prelude::*;
 
 use super::*;
@@ -33,6 +33,13 @@ fn downward() -> impl Strategy<Value = Downward> {
                 }
             }
         ),
+        (ticket.clone(), "[a-z0-9-]{1,40}", body()).prop_map(|(ticket, id, data)| {
+            Downward::Launch {
+                ticket,
+                swarm_id: SwarmId::new(&id).unwrap(),
+                data,
+            }
+        }),
         (place(), any::<u64>()).prop_map(|(place, offset)| Downward::Watch { place, offset }),
         place().prop_map(|place| Downward::Unwatch { place }),
         place().prop_map(|place| Downward::Hint { place }),
@@ -68,6 +75,7 @@ fn upward() -> impl Strategy<Value = Upward> {
                 data,
             }
         }),
+        (ticket.clone(), body()).prop_map(|(ticket, data)| Upward::Heartbeats { ticket, data }),
         (proptest::option::of(place()), ".*").prop_map(|(place, error)| Upward::Trouble { place, error }),
         (place(), any::<u64>()).prop_map(|(place, offset)| Upward::Ended { place, offset }),
         ticket.prop_map(|ticket| Upward::Pong { ticket }),
@@ -152,26 +160,40 @@ proptest! {
     }
 }
 
-#[test]
-fn what_compresses_travels_small_and_what_does_not_travels_as_it_is() {
-    let place = Place::from_stem("1_00").unwrap();
-    let chunk = |data: Vec<u8>| Upward::Chunk {
-        place: place.clone(),
+fn chunk(data: Vec<u8>) -> Upward {
+    Upward::Chunk {
+        place: Place::from_stem("1_00").unwrap(),
         offset: 0,
         data: data.into(),
-    };
-    assert!(encoded(&[chunk(b"{\"type\":\"notice\"}\n".repeat(1000))]).len() < 1000);
+    }
+}
 
-    // xorshift: bytes without a pattern.
+/// Bytes without a pattern (xorshift).
+fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
+    let bytes = std::iter::repeat_with(|| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state as u8
-    })
-    .take(COMPRESS_FROM)
-    .collect();
+    });
+    bytes.take(count).collect()
+}
+
+#[test]
+fn a_huge_line_travels_whole_and_so_does_what_follows_it() {
+    let frames = [chunk(noise(5 * 1024 * 1024)), chunk(b"a line\n".repeat(1000))];
+    assert_eq!(
+        decoded(Decoder::<Upward>::bare(), &encoded(&frames), &[100_000]).unwrap(),
+        frames
+    );
+}
+
+#[test]
+fn what_compresses_travels_small_and_what_does_not_travels_as_it_is() {
+    assert!(encoded(&[chunk(b"{\"type\":\"notice\"}\n".repeat(1000))]).len() < 1000);
+
+    let noise = noise(COMPRESS_FROM);
     let stream = encoded(&[chunk(noise.clone())]);
     assert!(stream.ends_with(&noise));
     assert!(!stream.windows(4).any(|window| window == b"\"z\":"));
@@ -198,10 +220,39 @@ fn a_stream_without_a_greeting_says_how_it_began() {
 }
 
 #[test]
-fn another_format_is_named() {
-    let mut buffer = BytesMut::from(&b"welcome\n#codeswarm-frames 2\n"[..]);
-    let error = Decoder::<Upward>::behind_a_greeting().decode(&mut buffer).unwrap_err();
-    assert_eq!(error, WireError::Format { theirs: "2".into() });
+fn another_format_is_named_and_one_that_does_not_end_as_well() {
+    let endless = "x".repeat(21);
+    for (theirs, behind) in [("2", "2\n"), (endless.as_str(), endless.as_str())] {
+        let mut buffer = BytesMut::from(format!("welcome\n{GREETING}{behind}").as_bytes());
+        let error = Decoder::<Upward>::behind_a_greeting().decode(&mut buffer).unwrap_err();
+        let theirs = theirs.to_owned();
+        assert_eq!(error, WireError::Format { theirs });
+    }
+}
+
+#[test]
+fn a_greeting_in_pieces_is_waited_for_and_ends_the_banner() {
+    let mut decoder = Decoder::<Upward>::behind_a_greeting();
+    let mut buffer = BytesMut::from(GREETING.as_bytes());
+    assert_eq!(decoder.decode(&mut buffer), Ok(None));
+    assert_eq!(decoder.banner().as_deref(), Some(""));
+    assert!(!decoder.at_a_border(&buffer));
+    buffer.extend_from_slice(format!("{FORMAT}\n").as_bytes());
+    assert_eq!(decoder.decode(&mut buffer), Ok(None));
+    assert_eq!(decoder.banner(), None);
+    assert!(decoder.at_a_border(&buffer));
+}
+
+#[test]
+fn a_stream_that_ends_before_a_body_or_in_a_header_does_not_end_at_a_border() {
+    let stream = encoded(&[chunk(b"a line\n".to_vec())]);
+    let header = stream.len() - b"a line\n".len();
+    for cut in [header - 1, header, header + 1] {
+        let mut decoder = Decoder::<Upward>::bare();
+        let mut buffer = BytesMut::from(&stream[..cut]);
+        assert_eq!(decoder.decode(&mut buffer), Ok(None));
+        assert!(!decoder.at_a_border(&buffer), "after {cut} of {} bytes", stream.len());
+    }
 }
 
 #[test]
@@ -231,20 +282,23 @@ fn limits_are_kept() {
     ));
     assert!(matches!(refused("{\"f\":\"unheard_of\"}\n"), WireError::Header { .. }));
 
-    // A body that grows beyond what its header said.
+    // A body that becomes more or less than its header said.
     let packed = zstd::bulk::compress(&[b'a'; 100_000], 1).unwrap();
-    let mut buffer = BytesMut::from(
-        format!(
-            "{{\"f\":\"chunk\",\"place\":{{\"job_id\":\"1\",\"node_id\":0}},\"offset\":0,\"len\":10,\"z\":{}}}\n",
-            packed.len()
-        )
-        .as_bytes(),
-    );
-    buffer.extend_from_slice(&packed);
-    assert!(matches!(
-        Decoder::<Upward>::bare().decode(&mut buffer),
-        Err(WireError::Body { .. })
-    ));
+    for announced in [10, 100_001] {
+        let mut buffer = BytesMut::from(
+            format!(
+                "{{\"f\":\"chunk\",\"place\":{{\"job_id\":\"1\",\"node_id\":0}},\"offset\":0,\"len\":{announced},\"z\":{}}}\n",
+                packed.len()
+            )
+            .as_bytes(),
+        );
+        buffer.extend_from_slice(&packed);
+        let refused = Decoder::<Upward>::bare().decode(&mut buffer);
+        assert!(
+            matches!(refused, Err(WireError::Body { .. })),
+            "{announced}: {refused:?}"
+        );
+    }
 }
 
 #[test]
@@ -258,5 +312,10 @@ fn a_frame_that_is_too_large_leaves_the_stream_as_it_was() {
         Encoder::new().encode(&huge, &mut out),
         Err(WireError::HeaderTooLong { .. })
     ));
+    let bytes = MAX_BODY + 1;
+    assert_eq!(
+        Encoder::new().encode(&chunk(vec![0; bytes]), &mut out),
+        Err(WireError::BodyTooLong { bytes: bytes as u64 })
+    );
     assert_eq!(&out[..], b"before");
 }

@@ -6,7 +6,7 @@ use codeswarm_follower::WatchMode;
 use codeswarm_mailbox::LineFile;
 use codeswarm_mailbox::append::Durability;
 use codeswarm_protocol::frame::{Downward, ReadFrom, Ticket, Upward};
-use codeswarm_protocol::ids::{InjectionId, JobId, Place, Seq};
+use codeswarm_protocol::ids::{InjectionId, JobId, Place, Seq, SwarmId};
 
 fn prompt(id: &str) -> String {
     format!("{{\"type\":\"user\",\"injection_id\":\"{id}\",\"content\":\"hello\"}}\n")
@@ -344,4 +344,26 @@ async fn history_leaves_out_what_is_no_record_and_says_what_is_missing() {
     };
     assert_eq!((offset, done), (record(1).len() as u64 + 8, true));
     assert_eq!(data, record(2).as_bytes());
+}
+
+#[tokio::test]
+async fn a_launch_file_is_written_on_request() {
+    let room = Room::new();
+    let mut ear = room.follower(WatchMode::Auto);
+    let swarm_id = SwarmId::new("s-1").unwrap();
+    ear.tell(Downward::Launch {
+        ticket: Ticket(1),
+        swarm_id: swarm_id.clone(),
+        data: Bytes::from_static(b"{}"),
+    })
+    .await;
+    let answer = ear.hear(|event| matches!(event, Upward::Prepared { .. })).await;
+    assert_eq!(
+        answer,
+        Upward::Prepared {
+            ticket: Ticket(1),
+            error: None
+        }
+    );
+    assert_eq!(std::fs::read(room.mailbox.swarm_launch_file(&swarm_id)).unwrap(), b"{}");
 }

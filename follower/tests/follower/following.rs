@@ -289,3 +289,20 @@ async fn a_hint_makes_a_polled_file_be_looked_at() {
         ear.until_received(&place(400), &records(1..=round)).await;
     }
 }
+
+#[tokio::test]
+async fn a_follower_without_the_lease_leaves_it_to_who_has_it() {
+    let room = Room::new();
+    let holder = room.follower(WatchMode::Auto);
+    let config = FollowerConfig {
+        lease: false,
+        ..room.config(WatchMode::Auto)
+    };
+    let mut beside = Ear::of(spawn(config).unwrap());
+    room.say(&place(0), record(1));
+    beside.watch(&place(0), 0).await;
+    beside.until_received(&place(0), &record(1)).await;
+    beside.end().await;
+    assert!(spawn(room.config(WatchMode::Auto)).is_err(), "the holder still has it");
+    holder.end().await;
+}

@@ -3,6 +3,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::room::{append, record, records};
 
@@ -49,6 +52,30 @@ impl Drop for Printer {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// Makes one new file after another until it is dropped.
+fn new_files(folder: &Path) -> impl Drop {
+    struct Making(Option<(Sender<()>, JoinHandle<()>)>);
+    impl Drop for Making {
+        fn drop(&mut self) {
+            if let Some((enough, thread)) = self.0.take() {
+                drop(enough);
+                thread.join().unwrap();
+            }
+        }
+    }
+    let (enough, asked) = std::sync::mpsc::channel();
+    let folder = folder.to_owned();
+    let thread = std::thread::spawn(move || {
+        for number in 0.. {
+            append(&folder.join(format!("new{number}.jsonl")), "new\n");
+            if asked.recv_timeout(Duration::from_millis(10)) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    });
+    Making(Some((enough, thread)))
 }
 
 const BOTH: [&[&str]; 2] = [&["--watch", "inotify"], &["--watch", "poll"]];
@@ -134,19 +161,9 @@ fn from_the_end_only_what_comes_is_printed_and_a_begun_line_whole() {
         append(&a, format!("{}begun ", records(1..=100)));
         let mut printer = Printer::start(folder.path(), &[watch, &["--from-end"]].concat());
         // Files that are new are printed from their start: when one is, the printer has begun.
-        let (begun, has_begun) = std::sync::mpsc::channel::<()>();
-        let path = folder.path().to_owned();
-        let making = std::thread::spawn(move || {
-            let mut number = 0;
-            while has_begun.try_recv().is_err() {
-                append(&path.join(format!("new{number}.jsonl")), "new\n");
-                number += 1;
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-        });
+        let making = new_files(folder.path());
         assert_eq!(printer.line(), "new\n");
-        begun.send(()).unwrap();
-        making.join().unwrap();
+        drop(making);
         append(&a, "and ended\n");
         let next = std::iter::repeat_with(|| printer.line()).find(|line| line != "new\n");
         assert_eq!(next.unwrap(), "begun and ended\n");
@@ -206,19 +223,72 @@ fn a_folder_that_is_not_there_or_goes_away_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("gone"));
 
-    std::fs::create_dir(&gone).unwrap();
-    append(&gone.join("a.jsonl"), record(1));
-    let mut child = command(&gone, &[])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut reader = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    std::fs::remove_dir_all(&gone).unwrap();
-    let mut errors = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert!(errors.contains("gone"), "{errors}");
+    for watch in BOTH {
+        std::fs::create_dir(&gone).unwrap();
+        append(&gone.join("a.jsonl"), record(1));
+        let mut child = command(&gone, watch)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        std::fs::remove_dir_all(&gone).unwrap();
+        let mut errors = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        assert!(errors.contains("gone"), "{errors}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_once_and_the_others_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", folder.path().join("a.jsonl")).unwrap();
+    append(&folder.path().join("b.jsonl"), record(1));
+    for from_end in [false, true] {
+        let begin = if from_end { "--from-end" } else { "--from-start" };
+        let mut child = command(folder.path(), &["--watch", "poll", begin])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        // A file that is new is printed when those that were there have had their turn.
+        let making = new_files(folder.path());
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        drop(making);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut errors = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        let expected = if from_end { "new\n".to_owned() } else { record(1) };
+        assert_eq!(first, expected);
+        assert_eq!(errors.matches("it is tried again").count(), 1, "{errors}");
+        let not_found = errors.matches("its end cannot be found").count();
+        assert_eq!(not_found, usize::from(from_end), "{errors}");
+    }
+}
+
+/// Descriptors run out before files do: some are closed between their turns.
+#[test]
+fn more_files_than_may_be_open_are_all_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 100..300 {
+        append(&folder.path().join(format!("{number}.jsonl")), record(number));
+    }
+    // What may be raised is raised; what may not is kept to.
+    for limit in ["ulimit -Sn 64", "ulimit -n 64"] {
+        let script = format!("{limit} && exec \"$0\" --once --lines \"$1\"");
+        let output = Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_codeswarm-follower")])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), records(100..300));
+    }
 }

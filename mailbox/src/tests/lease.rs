@@ -218,3 +218,20 @@ fn p2_a_lease_whose_bytes_are_on_their_way_may_be_held() {
     let second = ask(&mailbox, "login2", 2, QUICK).unwrap();
     drop((first, second));
 }
+
+#[test]
+fn p9_a_lease_that_cannot_be_given_back_is_free_when_nobody_answers_for_it() {
+    let (_folder, mailbox) = mailbox(FilesystemKind::Network("nfs"));
+    let first = ask(&mailbox, "login1", 1, QUICK).unwrap();
+    let path = mailbox.folder().join("follower.lease");
+    let read = || serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap()).unwrap();
+    // The name beside it, under which it is written anew, is taken.
+    let beside = format!("follower.lease.{:016x}", read()["taken"].as_u64().unwrap());
+    std::fs::create_dir(mailbox.folder().join(beside)).unwrap();
+    drop(first);
+    assert_eq!(read()["released"], false);
+    let second = ask(&mailbox, "login2", 2, QUICK).unwrap();
+    assert_eq!(read()["host"], "login2");
+    drop(second);
+    assert_eq!(read()["released"], true);
+}

@@ -275,3 +275,26 @@ fn what_brings_data_is_not_held_back_by_the_cap() {
         "a first round over files that all have news takes no longer than the looks"
     );
 }
+
+#[test]
+fn a_file_that_is_added_again_keeps_its_turn_and_a_hint_about_another_one_changes_nothing() {
+    let start = Instant::now();
+    let mut schedule = PollSchedule::new(Limits::default(), 1);
+    schedule.add("a", start);
+    schedule.add("b", start);
+    schedule.add("a", start);
+    schedule.hint(&"c", start);
+    let mut looked = Vec::new();
+    let mut now = start;
+    while looked.len() < 2 {
+        match schedule.next(now) {
+            Next::Look(file) => {
+                schedule.looked(&file, Outcome::Nothing, Duration::ZERO, now);
+                looked.push(file);
+            }
+            Next::Wait(until) => now = until,
+            Next::Idle => panic!("both are to be looked at"),
+        }
+    }
+    assert_eq!(looked, ["b", "a"], "the last one comes first, and each once");
+}

@@ -1,15 +1,22 @@
 //! The tail in the cases that have a name.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use codeswarm_protocol::Place;
+use rustix::io::Errno;
 
 use super::append_line;
 use crate::archive::rename_to_archive;
-use crate::{FilesystemKind, Mailbox, Tail, TailStep, recover};
+use crate::raw_file::RawFile;
+use crate::storage::{Disk, ReadFile, Storage};
+use crate::{Access, AppendError, FilesystemKind, Mailbox, MailboxError, Tail, TailError, TailStep, recover};
 
 struct World {
     _folder: tempfile::TempDir,
@@ -348,4 +355,75 @@ fn many_tails_take_turns_with_few_descriptors() {
     }
     assert!(steps > 50 * 10);
     assert!(read.iter().all(|read| *read == text));
+}
+
+/// The real disk, but for files that cannot be opened to be read: so many.
+#[derive(Debug)]
+struct Unreadable(AtomicU32);
+
+impl Storage for Unreadable {
+    fn open_to_read(&self, path: &Path) -> Result<Box<dyn ReadFile>, MailboxError> {
+        let one_less = |left: u32| left.checked_sub(1);
+        match self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) => Err(MailboxError::io("open", path)(Errno::IO.into())),
+            Err(_) => Disk.open_to_read(path),
+        }
+    }
+
+    fn size(&self, path: &Path, fresh: bool) -> io::Result<Option<u64>> {
+        Disk.size(path, fresh)
+    }
+
+    fn open_to_append(&self, path: &Path, kind: FilesystemKind) -> Result<Box<dyn RawFile>, AppendError> {
+        Disk.open_to_append(path, kind)
+    }
+
+    fn make_file(&self, path: &Path, access: Access) -> Result<(), MailboxError> {
+        Disk.make_file(path, access)
+    }
+
+    fn make_folder(&self, path: &Path, access: Access) -> Result<bool, MailboxError> {
+        Disk.make_folder(path, access)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Disk.rename(from, to)
+    }
+
+    fn is_same_file(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        Disk.is_same_file(one, other)
+    }
+
+    fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        Disk.names(folder)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> Result<(), MailboxError> {
+        Disk.sync_folder(folder)
+    }
+}
+
+#[test]
+fn p9_the_torn_end_of_an_archived_outbox_that_cannot_be_read_now_is_told_when_it_can() {
+    let mut world = World::new();
+    world.write(b"{\"seq\":1}\n{\"seq\":");
+    world.archive();
+    let storage = Arc::new(Unreadable(AtomicU32::new(0)));
+    let mailbox = world.mailbox.clone().stored_on(storage.clone());
+    world.tail = Tail::outbox(&mailbox, world.place.clone(), 0);
+    assert_eq!(world.step(), lines(0, "{\"seq\":1}\n"));
+    assert_eq!(world.step(), TailStep::Nothing, "somebody may end it");
+    world.now += Duration::from_secs(3600);
+    storage.0.store(1, Ordering::SeqCst);
+    let later = world.tail.step(64, world.now);
+    assert!(matches!(later, Err(TailError::Later { offset: 10, .. })), "{later:?}");
+    assert!(matches!(
+        world.step(),
+        TailStep::Skipped {
+            offset: 10,
+            length: 7,
+            ..
+        }
+    ));
+    assert_eq!(world.step(), TailStep::Ended { offset: 17 });
 }

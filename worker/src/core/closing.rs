@@ -111,24 +111,25 @@ impl Core {
                 }
             }
         }
-        if closing.stage == Stage::InboxEnds && closing.finish_at <= now {
+        if closing.finish_at <= now {
             self.finish();
         }
     }
 
     pub(super) fn inbox_end(&mut self, offset: u64) {
         self.inbox_offset = self.inbox_offset.max(offset);
-        if self
-            .closing
-            .as_ref()
-            .is_some_and(|closing| closing.stage == Stage::InboxEnds)
-        {
-            self.finish();
-        }
+        self.finish();
     }
 
+    /// Says the last record, if only the inbox's end was waited for.
     fn finish(&mut self) {
-        let Some(closing) = &mut self.closing else { return };
+        let Some(closing) = self
+            .closing
+            .as_mut()
+            .filter(|closing| closing.stage == Stage::InboxEnds)
+        else {
+            return;
+        };
         closing.stage = Stage::Finished;
         let (reason, error, sentence) = (closing.reason, closing.error, closing.sentence.clone());
         // An earlier life had received them, and their text was not found again.

@@ -443,3 +443,42 @@ fn a_steering_prompt_ends_with_the_turn_that_it_joined() {
     assert_eq!(*steered_into, InjectionId::new("main").ok(), "it had a turn of its own");
     worker.terminate();
 }
+
+#[test]
+fn p9_a_heartbeat_that_cannot_be_written_is_told_and_holds_up_nothing() {
+    let node = Node::new();
+    std::fs::create_dir(node.mailbox.heartbeat(&node.place)).unwrap();
+    let worker = node.start();
+    node.prompt("i1", "hello");
+    node.wait_for("the end", |record| ends(record, "i1"));
+    let since = std::time::Instant::now();
+    while !worker.log().contains("the heartbeat could not be written") {
+        assert!(since.elapsed().as_secs() < 60, "{}", worker.log());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    worker.terminate();
+}
+
+#[test]
+fn a_worker_of_a_group_s_mailbox_makes_folders_for_the_group_and_tells_of_slurm_s_restarts() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = Node::new();
+    let mut command = node.command();
+    command
+        .arg("--shared-with-group")
+        .env("SLURM_RESTART_COUNT", "2")
+        .env("RUST_LOG", "info");
+    let worker = node.spawn(command);
+    node.wait_for("the agent", |record| matches!(record.word, Word::AgentReady { .. }));
+    let mode = std::fs::metadata(node.mailbox.run_dir(&node.place))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o770);
+    assert!(
+        worker.log().contains("Slurm has restarted this job"),
+        "{}",
+        worker.log()
+    );
+    worker.terminate();
+}

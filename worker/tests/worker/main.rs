@@ -5,6 +5,7 @@
 )]
 
 mod full_disk;
+mod keeper;
 mod lives;
 mod storm;
 mod support;

@@ -153,3 +153,14 @@ fn p11_an_answer_to_a_question_that_is_not_open_changes_nothing() {
     });
     assert_eq!(play.did(), ["ignored"]);
 }
+
+#[test]
+fn p11_the_end_of_a_session_that_is_told_twice_says_nothing_more() {
+    let mut play = Play::up();
+    play.exited(true);
+    play.did();
+    play.exited(true);
+    play.input(Input::AgentClosed);
+    assert_eq!(play.did(), Vec::<String>::new());
+    assert_eq!(play.until_due(), 1, "its next start is not put off");
+}

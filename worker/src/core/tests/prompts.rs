@@ -3,9 +3,9 @@
 use codeswarm_agents::AgentEvent;
 use codeswarm_protocol::turn::{TurnStatus, Usage};
 
-use super::{Play, id};
+use super::{Play, id, identity, settings};
 use crate::core::recovery::Recovered;
-use crate::core::{Input, MAX_PROMPT_BYTES, STEER_GRACE};
+use crate::core::{Core, Input, MAX_PROMPT_BYTES, MAX_WAITING_BYTES, STEER_GRACE, Settings};
 
 #[test]
 fn one_turn_at_a_time_in_the_inbox_s_order() {
@@ -234,4 +234,33 @@ fn p12_a_bad_line_is_told_once_and_ends_the_injection_that_it_names() {
     play.input(bad(Some("a")));
     play.prompt("a");
     assert_eq!(play.did(), ["worker error", "a: failed bad_record"]);
+}
+
+#[test]
+fn prompts_that_are_large_together_are_refused_until_there_is_room_again() {
+    let mut play = Play::new();
+    play.core = Core::new(Settings {
+        queue_limit: 100,
+        ..settings()
+    });
+    play.input(Input::Started {
+        identity: identity(),
+        recovered: Recovered::default(),
+        inbox_length: 0,
+    });
+    play.ready();
+    play.prompt("runs");
+    play.did();
+    let large = "x".repeat(MAX_PROMPT_BYTES);
+    let fit = MAX_WAITING_BYTES / MAX_PROMPT_BYTES;
+    for number in 1..=fit {
+        play.prompt_saying(&format!("p{number}"), &large, false);
+        assert_eq!(play.did(), [format!("p{number}: received behind {number}")]);
+    }
+    play.prompt("more");
+    assert_eq!(play.did(), ["more: failed queue_full"]);
+    play.turn_ended(TurnStatus::Completed);
+    play.did();
+    play.prompt("again");
+    assert_eq!(play.did(), [format!("again: received behind {fit}")]);
 }

@@ -1,0 +1,108 @@
+use std::fs;
+
+use codeswarm_mailbox::{FilesystemKind, Limits, WatchMode};
+
+use super::*;
+
+fn line(number: u64) -> String {
+    format!("{{\"type\":\"notice\",\"message\":\"number {number}\"}}\n")
+}
+
+fn place(rank: usize) -> Place {
+    Place::from_stem(&format!("7_{rank:02}")).unwrap()
+}
+
+/// Follows, two looks at once, each of about so many bytes.
+fn watching(chunk_bytes: usize) -> (tempfile::TempDir, Mailbox, Watching) {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = Mailbox::at(folder.path().join("root"));
+    mailbox.create().unwrap();
+    let limits = Some(Limits::default());
+    let wakes = Wakes::with_limits(WatchMode::Poll, FilesystemKind::Local, &[], limits).unwrap();
+    let watching = Watching::new(mailbox.clone(), wakes, 2, chunk_bytes, Stalls::default());
+    (folder, mailbox, watching)
+}
+
+#[tokio::test]
+async fn p8_who_listens_no_more_while_something_waits_to_be_said_ends_the_following() {
+    let (_folder, mailbox, watching) = watching(1);
+    fs::write(mailbox.outbox(&place(0)), (0..100).map(line).collect::<String>()).unwrap();
+    let (orders, order) = mpsc::channel(1);
+    let (events, mut said) = mpsc::channel(1);
+    let following = tokio::spawn(watching.run(order, events));
+    orders.send(Order::Watch(place(0), 0)).await.unwrap();
+    let first = said.recv().await;
+    assert!(matches!(first, Some(Upward::Chunk { offset: 0, .. })), "{first:?}");
+    drop(said);
+    following.await.unwrap().unwrap();
+    assert!(orders.send(Order::Hint(place(0))).await.is_err());
+}
+
+#[tokio::test]
+async fn what_a_look_finds_of_an_outbox_that_is_no_longer_watched_is_not_said() {
+    let (_folder, mailbox, mut watching) = watching(1000);
+    fs::write(mailbox.outbox(&place(0)), line(1)).unwrap();
+    watching.obey(Order::Watch(place(0), 0));
+    let (place, number) = watching.turns.next().unwrap();
+    let mut tail = watching.tails.remove(&place).unwrap();
+    let look = look(&mut tail, 1000, Instant::now());
+    assert!(matches!(look.finding, Finding::Lines { .. }), "{look:?}");
+    watching.obey(Order::Unwatch(place.clone()));
+    watching.looked(Done {
+        place: place.clone(),
+        number,
+        tail,
+        look,
+        took: Duration::ZERO,
+    });
+    assert!(watching.unsent.is_empty() && watching.tails.is_empty());
+    // Watched again, it is read from where the order says.
+    watching.obey(Order::Watch(place, 0));
+    watching.begin_looks();
+    let said = watching.unsent.make_contiguous();
+    assert!(matches!(said, [Upward::Chunk { offset: 0, .. }]), "{said:?}");
+}
+
+#[tokio::test]
+async fn p4_more_outboxes_than_are_held_open_are_each_read_once_and_in_order() {
+    let (_folder, mailbox, mut watching) = watching(1);
+    let count = OPEN * 2;
+    for rank in 0..count {
+        fs::write(mailbox.outbox(&place(rank)), (0..5).map(line).collect::<String>()).unwrap();
+        watching.obey(Order::Watch(place(rank), 0));
+    }
+    let (orders, order) = mpsc::channel(1);
+    let (events, mut said) = mpsc::channel(1);
+    let following = tokio::spawn(watching.run(order, events));
+    let mut read: HashMap<Place, Vec<u8>> = HashMap::new();
+    let all: String = (0..5).map(line).collect();
+    while read.len() < count || read.values().any(|data| data.len() < all.len()) {
+        match said.recv().await.unwrap() {
+            Upward::Chunk { place, offset, data } => {
+                let before = read.entry(place).or_default();
+                assert_eq!(before.len() as u64, offset);
+                before.extend_from_slice(&data);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(read.values().all(|data| data == all.as_bytes()));
+    drop(orders);
+    following.await.unwrap().unwrap();
+}
+
+#[test]
+fn p9_an_outbox_that_was_cut_back_is_believed_after_a_while_and_then_told() {
+    let (_folder, mailbox, _) = watching(1000);
+    fs::write(mailbox.outbox(&place(0)), line(1) + &line(2)).unwrap();
+    let (mut tail, now) = (Tail::outbox(&mailbox, place(0), 0), Instant::now());
+    let was = (line(1) + &line(2)).len() as u64;
+    assert!(matches!(look(&mut tail, 1000, now).finding, Finding::Lines { .. }));
+    fs::write(mailbox.outbox(&place(0)), line(3)).unwrap();
+    let doubted = look(&mut tail, 1000, now);
+    assert_eq!((doubted.finding, doubted.in_doubt), (Finding::Nothing, true));
+    let told = look(&mut tail, 1000, now + Duration::from_secs(3600));
+    assert_eq!((told.finding, told.more), (Finding::Shrunk { offset: 0, was }, true));
+    let data = line(3).into();
+    assert_eq!(look(&mut tail, 1000, now).finding, Finding::Lines { offset: 0, data });
+}
