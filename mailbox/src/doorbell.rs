@@ -156,7 +156,9 @@ mod tests {
     fn p12_what_cannot_be_understood_is_nobody_and_a_link_is_refused() {
         let (here, mailbox) = mailbox();
         let path = mailbox.doorbell_file();
-        let newer = serde_json::to_string(&doorbell(1)).unwrap().replace("\"version\":1", "\"version\":2");
+        let newer = serde_json::to_string(&doorbell(1))
+            .unwrap()
+            .replace("\"version\":1", "\"version\":2");
         for text in ["", "{}", "\0\0\0", "{\"version\":1,\"addresses\":[\"here\"]}", &newer] {
             std::fs::write(&path, text).unwrap();
             assert!(read(&mailbox).unwrap().is_none(), "{text:?}");

@@ -121,7 +121,9 @@ pub(crate) fn size_by_opening(path: &Path) -> io::Result<Option<u64>> {
 pub(crate) fn write_whole(path: &Path, mode: u32, data: &[u8]) -> Result<(), MailboxError> {
     let unfinished = path.with_extension("new");
     match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(MailboxError::io("remove", &unfinished)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(MailboxError::io("remove", &unfinished)(error));
+        }
         _ => {}
     }
     let mut file = open(&unfinished, How::New(mode))?;

@@ -47,7 +47,7 @@ impl Default for Limits {
             warm: Duration::from_secs(2),
             cold_after: Duration::from_secs(60),
             cold: Duration::from_secs(2),
-            swept: Duration::from_secs(240),
+            swept: Duration::from_secs(300),
             busy_permille: 100,
         }
     }
@@ -179,6 +179,11 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             hot_in_a_row: 0,
             random: seed | 1,
         }
+    }
+
+    /// Changes [`Limits::swept`].
+    pub fn sweep_every(&mut self, pause: Duration) {
+        self.limits.swept = pause;
     }
 
     /// Adds a file, cold, to be looked at before the other cold ones.

@@ -86,12 +86,22 @@ pub struct Rings(Arc<Heard>);
 impl Rings {
     /// This file's writer has connected, perhaps again: it will ring from now on, and what it did before is looked for.
     pub fn connected(&self, place: &Place) {
-        self.note(place, |rung| *rung = Rung { connected: Some(true), size: None });
+        self.note(place, |rung| {
+            *rung = Rung {
+                connected: Some(true),
+                size: None,
+            }
+        });
     }
 
     /// This file's writer is not connected any more.
     pub fn gone(&self, place: &Place) {
-        self.note(place, |rung| *rung = Rung { connected: Some(false), size: None });
+        self.note(place, |rung| {
+            *rung = Rung {
+                connected: Some(false),
+                size: None,
+            }
+        });
     }
 
     /// This file has so many bytes now.
@@ -197,6 +207,11 @@ impl Wakes {
     pub fn remove(&mut self, place: &Place) {
         self.files.remove(place);
         self.schedule.remove(place);
+    }
+
+    /// How long a file may go without a look while its writer is connected to the doorbell and silent.
+    pub fn sweep_every(&mut self, pause: Duration) {
+        self.schedule.sweep_every(pause);
     }
 
     /// Where the doorbell tells what it hears.

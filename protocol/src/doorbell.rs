@@ -14,6 +14,8 @@
 //! ```
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,48 @@ pub const MAX_LINE: usize = 320;
 
 /// How many characters a secret has: 192 bits in hexadecimal.
 const SECRET: usize = 48;
+
+/// Where the follower listens for rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Listen {
+    /// Where it must poll: on all of the host's addresses, at a port that the system gives. Elsewhere nowhere.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this address. Port 0: one that the system gives.
+    At(SocketAddr),
+}
+
+/// A text names no place to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not `auto`, `off` or an IP address with or without a port (`10.0.0.7`, `10.0.0.7:4711`, `[fd00::7]:4711`)")]
+pub struct NoPlace;
+
+impl FromStr for Listen {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => {
+                let alone = text.parse().map(|address: IpAddr| SocketAddr::new(address, 0));
+                alone.or_else(|_| text.parse()).map(Self::At).map_err(|_| NoPlace)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
 
 /// A random word that only those know who may read the mailbox. It is never printed.
 #[derive(Clone, Serialize, Deserialize)]
@@ -206,6 +250,27 @@ mod tests {
 
     fn place(stem: &str) -> Place {
         Place::from_stem(stem).unwrap()
+    }
+
+    #[test]
+    fn a_place_to_listen_reads_back() {
+        for text in ["auto", "off", "10.0.0.7:0", "10.0.0.7:4711", "[fd00::7]:4711"] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        }
+        for (text, means) in [("10.0.0.7", "10.0.0.7:0"), ("fd00::7", "[fd00::7]:0")] {
+            assert_eq!(text.parse::<Listen>(), means.parse());
+        }
+        for bad in [
+            "",
+            "on",
+            "login1",
+            "login1:4711",
+            "10.0.0.7:",
+            "10.0.0.7:99999",
+            ":4711",
+        ] {
+            assert_eq!(bad.parse::<Listen>(), Err(NoPlace), "{bad}");
+        }
     }
 
     #[test]

@@ -326,16 +326,20 @@ fn an_idle_fleet_that_is_connected_costs_its_sweep_alone() {
     let begin = world.now - world.start;
     world.run(begin.as_secs_f64() + 3_600.0);
     let in_a_second = world.empty_looks as f64 / 3_600.0;
-    assert!(in_a_second <= 5.0, "{in_a_second} looks a second");
+    // The lease is looked at besides, with a third more of a look a second: together five at most.
+    assert!(in_a_second <= 3.6, "{in_a_second} looks a second");
     assert!(
-        world.most_in_a_second <= 6,
+        world.most_in_a_second <= 5,
         "{} in one second: they are spread",
         world.most_in_a_second
     );
     assert_eq!(world.looks.len(), files);
     for (file, looks) in &world.looks {
         let longest = looks.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-        assert!(longest.as_secs() <= 310, "file {file} was not looked at for {longest:?}");
+        assert!(
+            longest.as_secs() <= 390,
+            "file {file} was not looked at for {longest:?}"
+        );
     }
 }
 
@@ -368,7 +372,7 @@ fn p4_a_ring_that_is_lost_delays_and_loses_nothing() {
         assert_eq!(world.delays[&file].len(), 5, "all growth of file {file} was seen");
     }
     let longest = world.delays.values().flatten().max().unwrap();
-    assert!(longest.as_secs() <= 310, "{longest:?}");
+    assert!(longest.as_secs() <= 390, "{longest:?}");
     assert!(world.most_in_a_second <= CAP);
 }
 
@@ -392,7 +396,11 @@ fn rings_that_lie_cost_no_more_than_the_cap_and_end_in_polling() {
     world.grow(7, now + 1.0, 1.0, 3);
     world.run(now + 60.0);
     assert_eq!(world.delays[&7].len(), 3);
-    assert!(world.delays[&7].iter().all(|delay| delay.as_secs() <= 10), "{:?}", world.delays[&7]);
+    assert!(
+        world.delays[&7].iter().all(|delay| delay.as_secs() <= 10),
+        "{:?}",
+        world.delays[&7]
+    );
 }
 
 #[test]
@@ -403,7 +411,9 @@ fn a_ring_that_comes_before_its_bytes_is_followed_for_a_while() {
     schedule.connected(&"a", start);
     assert_eq!(schedule.next(start), Next::Look("a"));
     schedule.looked(&"a", Outcome::Nothing, Duration::ZERO, start);
-    let Next::Wait(sweep) = schedule.next(start) else { panic!() };
+    let Next::Wait(sweep) = schedule.next(start) else {
+        panic!()
+    };
     assert!(sweep - start > Duration::from_secs(100));
     schedule.rung(&"a", 40, start);
     let (mut now, mut looks) = (start, 0);
@@ -417,11 +427,16 @@ fn a_ring_that_comes_before_its_bytes_is_followed_for_a_while() {
             Next::Idle => panic!(),
         }
     }
-    assert!((4..=8).contains(&looks), "{looks} looks in a second, ever farther apart");
+    assert!(
+        (4..=8).contains(&looks),
+        "{looks} looks in a second, ever farther apart"
+    );
     assert_eq!(schedule.next(now), Next::Look("a"));
     schedule.read_to(&"a", 40);
     schedule.looked(&"a", Outcome::Data, Duration::ZERO, now);
-    let Next::Wait(sweep) = schedule.next(now) else { panic!() };
+    let Next::Wait(sweep) = schedule.next(now) else {
+        panic!()
+    };
     assert!(sweep - now > Duration::from_secs(100), "it is at rest again");
 }
 
@@ -439,8 +454,13 @@ fn a_file_whose_writer_is_gone_is_polled_again_at_once() {
     schedule.gone(&"a", later);
     assert_eq!(schedule.next(later), Next::Look("a"));
     schedule.looked(&"a", Outcome::Nothing, Duration::ZERO, later);
-    let Next::Wait(again) = schedule.next(later) else { panic!() };
+    let Next::Wait(again) = schedule.next(later) else {
+        panic!()
+    };
     assert!(again - later < Duration::from_millis(100));
     schedule.rung(&"a", 99, later);
-    assert!(matches!(schedule.next(later), Next::Wait(_)), "nobody is connected, so nobody rings");
+    assert!(
+        matches!(schedule.next(later), Next::Wait(_)),
+        "nobody is connected, so nobody rings"
+    );
 }
