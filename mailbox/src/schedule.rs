@@ -108,6 +108,8 @@ struct Entry {
     looking: bool,
     /// Hinted while it was being looked at.
     hinted: bool,
+    /// Rung for while it was being looked at. That look may have seen it already.
+    rung: bool,
     /// Everything before this byte has been read.
     read: u64,
     /// Its writer is connected to the doorbell.
@@ -199,6 +201,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             moved: now,
             looking: false,
             hinted: false,
+            rung: false,
             read: 0,
             bell: None,
         };
@@ -253,6 +256,10 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             && let Some(bell) = &mut entry.bell
             && bell.rings(size, entry.read)
         {
+            if entry.looking {
+                entry.rung = true;
+                return;
+            }
             self.look_soon(file, Lane::Rung, now);
         }
     }
@@ -310,6 +317,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         }
         let (lane, before) = (entry.lane, entry.pause);
         let hinted = std::mem::take(&mut entry.hinted);
+        let rung = std::mem::take(&mut entry.rung);
         let data = outcome == Outcome::Data;
         if data {
             entry.moved = now;
@@ -330,6 +338,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             (Then::Poll, _) if hinted => (Lane::Hot, self.limits.hot),
             _ if hinted => (Lane::Rung, self.limits.hot),
             (Then::Rest, _) => (Lane::Swept, self.limits.hot),
+            (Then::Again(_), _) if rung => (Lane::Rung, self.limits.hot),
             (Then::Again(looks), _) => {
                 let pause = self.limits.hot * 2_u32.saturating_pow(looks.min(16));
                 (Lane::Hot, pause.min(self.limits.warm))
