@@ -68,7 +68,9 @@ impl House {
     /// Answers looks that find nothing until `wanted` is looked at.
     async fn until_looked_at(&mut self, wanted: &Place) {
         loop {
-            let looked = tokio::time::timeout(SOON, self.wakes.next()).await.expect("nothing woke us");
+            let looked = tokio::time::timeout(SOON, self.wakes.next())
+                .await
+                .expect("nothing woke us");
             self.wakes.looked(&looked, Outcome::Nothing, Duration::ZERO);
             if looked == *wanted {
                 return;
@@ -247,7 +249,10 @@ async fn an_address_of_another_host_is_told_and_costs_nothing_but_the_doorbell()
     let listen = Listen::At("203.0.113.77:0".parse().unwrap());
     let error = Doorbell::open(listen, true, &house.mailbox, house.wakes.rings(), "login1").unwrap_err();
     let told = error.to_string();
-    assert!(told.contains("203.0.113.77") && told.contains("cluster.doorbell"), "{told}");
+    assert!(
+        told.contains("203.0.113.77") && told.contains("cluster.doorbell"),
+        "{told}"
+    );
     assert!(doorbell::read(&house.mailbox).unwrap().is_none());
 }
 

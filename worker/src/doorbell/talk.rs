@@ -30,10 +30,14 @@ const APART: Duration = Duration::from_millis(10);
 /// More lines between two pings are nothing that a follower sends.
 const LINES: u32 = 10_000;
 
+const NOT_OURS: &str = "what came is no ring for this worker";
+
 /// A connection whose other end is the follower.
 pub struct Talk {
     stream: TcpStream,
     splitter: Splitter,
+    /// What came right behind the welcome.
+    behind: Vec<Vec<u8>>,
 }
 
 /// Says hello; `None` if what answers is not the follower.
@@ -50,19 +54,25 @@ pub async fn hello(mut stream: TcpStream, doorbell: &Doorbell, place: &Place) ->
     timeout_at(until, stream.write_all(&hello.to_line())).await.ok()?.ok()?;
     let mut splitter = Splitter::default();
     let mut data = [0; 256];
-    let mut answer = None;
+    let (mut answer, mut behind) = (None, Vec::new());
     while answer.is_none() {
         let count = timeout_at(until, stream.read(&mut data)).await.ok()?.ok()?;
         let data = data.get(..count).filter(|data| !data.is_empty())?;
-        // A ring behind the welcome is passed over: the look that follows sees what it was about.
-        let first = |line: &[u8]| {
-            answer.get_or_insert_with(|| Line::parse(line));
+        let lines = |line: &[u8]| {
+            match answer {
+                None => answer = Some(Line::parse(line)),
+                Some(_) => behind.push(line.to_vec()),
+            }
             true
         };
-        splitter.feed(data, first).ok()?;
+        splitter.feed(data, lines).ok()?;
     }
     match answer {
-        Some(Ok(Line::Welcome { answer })) if answer.is(&doorbell.answer) => Some(Talk { stream, splitter }),
+        Some(Ok(Line::Welcome { answer })) if answer.is(&doorbell.answer) => Some(Talk {
+            stream,
+            splitter,
+            behind,
+        }),
         _ => None,
     }
 }
@@ -77,6 +87,17 @@ impl Talk {
         let mut heard = Instant::now();
         let mut lines = 0_u32;
         let mut data = [0; 1024];
+        let understood = |line: &[u8]| match Line::parse(line) {
+            Ok(Line::Ring(ring)) if ring.which == WhichBox::Inbox && ring.place == *place => {
+                rings.rang(place, ring.size);
+                true
+            }
+            Ok(Line::Pong) => true,
+            _ => false,
+        };
+        if !self.behind.iter().all(|line| understood(line)) {
+            return NOT_OURS;
+        }
         loop {
             tokio::select! {
                 read = timeout_at(heard + SILENCE, self.stream.read(&mut data)) => {
@@ -86,21 +107,14 @@ impl Talk {
                         Err(_) => return "the follower does not answer",
                     };
                     heard = Instant::now();
-                    let mut understood = true;
+                    let mut ours = true;
                     let fed = self.splitter.feed(data, |line| {
                         lines += 1;
-                        understood = match Line::parse(line) {
-                            Ok(Line::Ring(ring)) if ring.which == WhichBox::Inbox && ring.place == *place => {
-                                rings.rang(place, ring.size);
-                                true
-                            }
-                            Ok(Line::Pong) => true,
-                            _ => false,
-                        };
-                        understood
+                        ours = understood(line);
+                        ours
                     });
-                    if fed.is_err() || !understood {
-                        return "what came is no ring for this worker";
+                    if fed.is_err() || !ours {
+                        return NOT_OURS;
                     }
                     if lines > LINES {
                         return "the follower rings without end";
