@@ -34,6 +34,11 @@ mod watching;
 pub mod wire;
 
 pub use codeswarm_mailbox::WatchMode;
+/// How a connection to the doorbell is heard, for whoever tries it with anything.
+pub mod rings {
+    pub use crate::doorbell::guest::{Act, Fault, Guest};
+}
+
 pub use codeswarm_protocol::doorbell::Listen;
 pub use config::{FollowerConfig, FollowerError};
 pub use follower::{Follower, spawn};

@@ -5,7 +5,7 @@
 //! latest size is kept, so nobody ever waits for one that does not listen.
 
 mod addresses;
-mod guest;
+pub(crate) mod guest;
 mod hearing;
 mod tally;
 
