@@ -18,7 +18,7 @@ use super::guest::{Act, Fault, Guest};
 const HELLO: Duration = Duration::from_secs(5);
 
 /// So many may be about to say hello.
-const ARRIVING: usize = 64;
+const ARRIVING: usize = 256;
 
 /// A worker is heard at least so often, or it is gone: it sends a ping every 30 s or so.
 const SILENCE: Duration = Duration::from_secs(75);

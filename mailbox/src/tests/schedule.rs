@@ -70,7 +70,7 @@ impl World {
             *size += 10;
             let Some(lost) = self.ringing else { continue };
             self.lost_rings += 1;
-            if lost == 0 || self.lost_rings % lost != 0 {
+            if lost == 0 || !self.lost_rings.is_multiple_of(lost) {
                 self.schedule.rung(&file, *size, time);
             }
         }
@@ -465,4 +465,52 @@ fn a_file_whose_writer_is_gone_is_polled_again_at_once() {
         matches!(schedule.next(later), Next::Wait(_)),
         "nobody is connected, so nobody rings"
     );
+}
+
+#[test]
+fn p4_whatever_the_doorbell_does_all_growth_is_seen_and_the_cap_is_kept() {
+    for seed in 1..=25_u64 {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut below = |limit: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random >> 16) % limit
+        };
+        let files = 1 + below(60) as usize;
+        let mut world = World::new(files, Limits::default());
+        // One true ring in so many is lost; the rest are told by whoever is connected.
+        world.ringing = Some(below(4) as usize);
+        for _ in 0..200 {
+            let file = below(files as u64) as usize;
+            let size = world.sizes.get(&file).copied().unwrap_or_default();
+            let now = world.now;
+            match below(8) {
+                0 => world.schedule.connected(&file, now),
+                1 => world.schedule.gone(&file, now),
+                2 => world.schedule.hint(&file, now),
+                3 => world.schedule.rung(&file, size + below(1_000), now),
+                4 => world.schedule.rung(&file, size, now),
+                5 => world.schedule.rung(&file, below(size + 1), now),
+                6 => {
+                    let from = (now - world.start).as_secs_f64() + below(3_000) as f64 / 1_000.0;
+                    world.grow(file, from, 0.05, 1 + below(20) as usize);
+                }
+                _ => {
+                    let until = (now - world.start).as_secs_f64() + below(5_000) as f64 / 1_000.0;
+                    world.run(until);
+                }
+            }
+        }
+        // Nobody says anything any more: what is left is found by looking alone.
+        world.ringing = None;
+        world.run((world.now - world.start).as_secs_f64() + 800.0);
+        assert!(world.unseen.is_empty(), "seed {seed}: {:?} were not seen", world.unseen);
+        assert!(world.growth.is_empty());
+        assert!(
+            world.most_in_a_second <= CAP,
+            "seed {seed}: {} looks in a second",
+            world.most_in_a_second
+        );
+    }
 }

@@ -8,7 +8,9 @@
 //! its threads, lease and schedule of looks (`codeswarm_follower::by_hand`), the worker but for its loop, signals and
 //! processes (`codeswarm_worker::by_hand`), and all of the mailbox but the system calls below
 //! `codeswarm_mailbox::storage`. Frames are handed over as values, not as bytes.
-
+//!
+//! Files are looked at whenever the seed says so: at once after a write or minutes later, twice, or for nothing. That is all that
+//! the doorbell can do to a reader, with rings that come, are lost, late, doubled or forged; so it is not played besides.
 //!
 //! What it leaves out, since the product does not stand it: a machine that is cut off from the server for longer than a reader
 //! waits for missing bytes (60 s), with the later of two pages handed over and the earlier not. The reader then passes over the
