@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use codeswarm_protocol::doorbell::{Line, Ring, WhichBox};
+use codeswarm_protocol::doorbell::{Line, MAX_LINE, Ring, WhichBox};
 use codeswarm_protocol::ids::Place;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -97,7 +97,7 @@ async fn hear_out(
 ) -> Result<(), Fault> {
     let mut guest = Guest::new(Instant::now());
     let mut arriving = Some(arriving);
-    let mut data = [0; 1024];
+    let mut data = [0; MAX_LINE];
     let mut acts = Vec::new();
     let mut deadline = Instant::now() + HELLO;
     loop {
