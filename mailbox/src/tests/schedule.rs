@@ -514,3 +514,39 @@ fn p4_whatever_the_doorbell_does_all_growth_is_seen_and_the_cap_is_kept() {
         );
     }
 }
+
+#[test]
+fn p4_a_stream_whose_bytes_come_seconds_after_its_rings_is_read_to_its_end_soon() {
+    for late in [0.3, 4.0, 9.0] {
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut schedule = PollSchedule::new(Limits::default(), 1);
+        schedule.add("a", start);
+        schedule.connected(&"a", start);
+        // Ten bytes every 8 ms, 25 times; each is rung for, and to be seen so much later.
+        let mut rings: VecDeque<(Instant, u64)> = (1..=25).map(|n| (at(1.0 + 0.008 * n as f64), n * 10)).collect();
+        let (mut now, mut read) = (start, 0);
+        while read < 250 {
+            while rings.front().is_some_and(|(time, _)| *time <= now) {
+                let (_, size) = rings.pop_front().unwrap();
+                schedule.rung(&"a", size, now);
+            }
+            match schedule.next(now) {
+                Next::Look(file) => {
+                    let come = (1..=25).filter(|n| at(1.0 + 0.008 * *n as f64 + late) <= now).count() as u64 * 10;
+                    let outcome = if come > read { Outcome::Data } else { Outcome::Nothing };
+                    read = come;
+                    now += Duration::from_micros(300);
+                    schedule.read_to(&file, read);
+                    schedule.looked(&file, outcome, Duration::from_micros(300), now);
+                }
+                Next::Wait(until) => now = rings.front().map_or(until, |(time, _)| until.min(*time)),
+                Next::Idle => panic!("nobody will look again"),
+            }
+            assert!(
+                now < at(1.0 + late + 5.0),
+                "{read} bytes were read that come after {late} s"
+            );
+        }
+    }
+}
