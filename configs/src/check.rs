@@ -61,6 +61,22 @@ impl Check<'_> {
     fn value(&mut self, path: &str, value: &Located, shape: &Shape) {
         match (shape, &value.node) {
             (Shape::Anything, _) => {}
+            (Shape::Either(shapes), _) => {
+                // The one of the same kind tells best what is wrong.
+                let fits = |shape: &&Shape| match shape {
+                    Shape::Section(_) | Shape::Map(_) => matches!(value.node, Node::Object(_)),
+                    Shape::Words(_) | Shape::Text => value.is_text(),
+                    _ => false,
+                };
+                match shapes.iter().find(fits) {
+                    Some(shape) => self.value(path, value, shape),
+                    None => self.report(
+                        value.offset,
+                        path,
+                        format!("expected {}, found {}", shape.expected(), value.describe()),
+                    ),
+                }
+            }
             (Shape::Section(keys), Node::Object(members)) => self.section(path, value, keys, members),
             (Shape::Map(values), Node::Object(members)) => {
                 for member in members {

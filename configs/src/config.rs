@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use codeswarm_protocol::doorbell::Listen;
 use codeswarm_protocol::launch::{AgentSpec, WorkerSpec};
 
 use crate::file::{SlurmSection, Watch};
@@ -41,6 +42,8 @@ pub struct Cluster {
     pub cluster_subdir: PathBuf,
     /// How outboxes are watched.
     pub watch: Watch,
+    /// Where the follower hears the workers' hints.
+    pub doorbell: Listen,
 }
 
 /// Who starts the workers.

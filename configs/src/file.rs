@@ -54,6 +54,9 @@ pub struct ClusterSection {
     pub cluster_subdir: Option<String>,
     /// How the follower learns that an outbox grew.
     pub watch: Watch,
+    /// Where the follower listens for the workers' hints that a file has grown, on the cluster's own network: `"auto"`, `"off"`,
+    /// or `{"listen": "ADDRESS"}` with an IP address of the login node, with or without a port (`10.0.0.7:4711`).
+    pub doorbell: DoorbellSetting,
     /// The absolute path of a `codeswarm` binary that is already installed on the cluster. Absent: one is deployed into
     /// the workspace.
     pub remote_binary: Option<String>,
@@ -85,6 +88,41 @@ pub enum Watch {
     Inotify,
     /// Always polling.
     Poll,
+}
+
+/// What may be written for `cluster.doorbell`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DoorbellSetting {
+    /// A word.
+    Word(DoorbellWord),
+    /// An address.
+    At(DoorbellAddress),
+}
+
+impl Default for DoorbellSetting {
+    fn default() -> Self {
+        Self::Word(DoorbellWord::Auto)
+    }
+}
+
+/// The words of `cluster.doorbell`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DoorbellWord {
+    /// Where the mailbox must be polled, at all addresses of the login node and a port that the system gives; elsewhere
+    /// nowhere.
+    Auto,
+    /// Nowhere.
+    Off,
+}
+
+/// An address to listen at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DoorbellAddress {
+    /// At this IP address of the login node, with or without a port. `0.0.0.0` is all of its addresses.
+    pub listen: String,
 }
 
 /// The `cluster.slurm` section: defaults of a launch, each handed to the `sbatch` option of the same name, and how the

@@ -8,7 +8,7 @@ use crate::shape::{Key, Shape, file_shape};
 const INTRODUCTION: &str = include_str!("reference_introduction.md");
 
 /// Defaults that depend on other keys, which the types therefore leave open.
-const DEPENDENT_DEFAULTS: [(&str, &str); 5] = [
+const DEPENDENT_DEFAULTS: [(&str, &str); 6] = [
     ("agent.kind", "`\"codex\"` with Slurm, else `\"echo\"`"),
     (
         "cluster.backend",
@@ -18,6 +18,7 @@ const DEPENDENT_DEFAULTS: [(&str, &str); 5] = [
         "cluster.workspace_root",
         "with Slurm none, it must be written; else the [state folder](#paths)",
     ),
+    ("cluster.doorbell", "`\"auto\"`"),
     ("cluster.cluster_subdir", "`\"codeswarm\"` with Slurm, else `\"local\"`"),
     (
         "router.state_dir",
@@ -70,6 +71,8 @@ fn type_of(shape: &Shape) -> String {
             .join(", "),
         Shape::Map(values) if **values == Shape::Text => "object of strings".to_owned(),
         Shape::Flag => "`true`, `false`".to_owned(),
+        Shape::Either(shapes) => shapes.iter().map(type_of).collect::<Vec<_>>().join(", "),
+        Shape::Section(_) => format!("`{}`", shape.alternative().trim_start_matches("an object ")),
         other => other
             .expected()
             .trim_start_matches("an ")
@@ -91,9 +94,18 @@ fn default_of(dotted: &str, key: &Key) -> String {
 
 fn meaning_of(key: &Key) -> String {
     let mut meaning = key.meaning.clone();
-    if let Shape::Words(words) = &key.shape {
-        for word in words {
-            let _ = write!(meaning, " `{:?}`: {}", word.word, word.meaning);
+    let shapes = match &key.shape {
+        Shape::Either(shapes) => shapes.as_slice(),
+        shape => std::slice::from_ref(shape),
+    };
+    for shape in shapes {
+        let inner = match shape {
+            Shape::Words(words) => words.iter().map(|word| (&word.word, &word.meaning)).collect(),
+            Shape::Section(keys) => keys.iter().map(|key| (&key.name, &key.meaning)).collect(),
+            _ => Vec::new(),
+        };
+        for (word, means) in inner {
+            let _ = write!(meaning, " `{word:?}`: {means}");
         }
     }
     meaning

@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use codeswarm_protocol::doorbell::Listen;
 use codeswarm_protocol::launch::{AgentKind, AgentSpec};
 
 use crate::check::{Problem, check, dotted};
 use crate::config::{Backend, Cluster, Config, Loaded, Router, SlurmCluster, Ssh};
 use crate::environment::{Environment, expand_path, is_variable_name, pieces};
-use crate::file::{BackendWord, ClusterSection, ConfigFile, RouterSection, SlurmSection, SshSection};
+use crate::file::{
+    BackendWord, ClusterSection, ConfigFile, DoorbellAddress, DoorbellSetting, DoorbellWord, RouterSection,
+    SlurmSection, SshSection,
+};
 use crate::finding::{ConfigError, Finding, TextPosition};
 use crate::located::Located;
 use crate::rules;
@@ -145,6 +149,7 @@ impl Resolver<'_> {
             self.problem(&["cluster", "binary"], message);
         }
         let binary = self.optional_own_path(&["cluster", "binary"], cluster.binary.as_deref());
+        let doorbell = self.doorbell(&cluster.doorbell);
         let slurm = self.slurm(cluster.slurm.unwrap_or_default());
         let ssh = ssh.and_then(|ssh| self.ssh(ssh));
         let backend = match backend {
@@ -162,7 +167,24 @@ impl Resolver<'_> {
             // Taking it apart and together drops doubled and trailing slashes.
             cluster_subdir: Path::new(&cluster_subdir).components().collect(),
             watch: cluster.watch,
+            doorbell,
         })
+    }
+
+    fn doorbell(&mut self, setting: &DoorbellSetting) -> Listen {
+        match setting {
+            DoorbellSetting::Word(DoorbellWord::Auto) => Listen::Auto,
+            DoorbellSetting::Word(DoorbellWord::Off) => Listen::Off,
+            DoorbellSetting::At(DoorbellAddress { listen }) => match listen.parse() {
+                Ok(listen @ Listen::At(_)) => listen,
+                // A word does not belong here.
+                _ => {
+                    let message = "is no IP address of the login node, with or without a port, such as `10.0.0.7` or `10.0.0.7:4711`";
+                    self.problem(&["cluster", "doorbell", "listen"], message);
+                    Listen::Off
+                }
+            },
+        }
     }
 
     fn ssh(&mut self, ssh: SshSection) -> Option<Ssh> {

@@ -36,6 +36,8 @@ pub(crate) enum Shape {
     List(Box<Shape>),
     /// Any keys, values of one shape.
     Map(Box<Shape>),
+    /// A value of one of these shapes.
+    Either(Vec<Shape>),
     /// Any JSON.
     Anything,
 }
@@ -74,6 +76,9 @@ fn shape(schema: &Value) -> Shape {
     }
     if let Some(actual) = without_null(schema) {
         return shape(actual);
+    }
+    if let Some(Value::Array(shapes)) = schema.get("anyOf") {
+        return Shape::Either(shapes.iter().map(shape).collect());
     }
     match type_name(schema) {
         Some("object") => match (schema.get("properties"), schema.get("additionalProperties")) {
@@ -175,6 +180,7 @@ impl Shape {
     pub fn expected(&self) -> String {
         match self {
             Self::Section(_) | Self::Map(_) => "an object".to_owned(),
+            Self::Either(shapes) => shapes.iter().map(Self::alternative).collect::<Vec<_>>().join(", or "),
             Self::Words(words) => {
                 format!(
                     "one of {}",
@@ -192,6 +198,17 @@ impl Shape {
             Self::List(item) if **item == Self::Text => "a list of strings".to_owned(),
             Self::List(_) => "a list".to_owned(),
             Self::Anything => "any value".to_owned(),
+        }
+    }
+
+    /// The same as one of several: an object with the keys that tell it.
+    pub fn alternative(&self) -> String {
+        match self {
+            Self::Section(keys) => {
+                let keys: Vec<String> = keys.iter().map(|key| format!("{:?}: …", key.name)).collect();
+                format!("an object {{{}}}", keys.join(", "))
+            }
+            other => other.expected(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use codeswarm_configs::{Backend, Config, ConfigError, Environment, Loaded, SlurmSection, Watch, load, parse};
+use codeswarm_protocol::doorbell::Listen;
 use codeswarm_protocol::launch::AgentKind;
 use serde_json::json;
 
@@ -69,6 +70,59 @@ fn paths_of_this_machine_are_expanded_and_start_at_the_files_folder() {
     );
     assert_eq!(local.cluster.workspace_root, Path::new("/scratch/ada/w"));
     assert_eq!(local.agent.command.unwrap(), ["/etc/swarm/codex", "-c", "x"]);
+}
+
+#[test]
+fn the_doorbell_is_a_word_or_an_address() {
+    let doorbell = |value: &str| {
+        config(&format!(r#"{{"cluster":{{"doorbell":{value}}}}}"#))
+            .cluster
+            .doorbell
+    };
+    assert_eq!(config("{}").cluster.doorbell, Listen::Auto);
+    assert_eq!(doorbell(r#""auto""#), Listen::Auto);
+    assert_eq!(doorbell(r#""off""#), Listen::Off);
+    for (written, means) in [
+        ("10.0.0.7", "10.0.0.7:0"),
+        ("10.0.0.7:4711", "10.0.0.7:4711"),
+        ("[fd00::7]:4711", "[fd00::7]:4711"),
+    ] {
+        assert_eq!(
+            doorbell(&format!(r#"{{"listen":"{written}"}}"#)),
+            Listen::At(means.parse().unwrap())
+        );
+    }
+}
+
+#[test]
+fn a_doorbell_that_is_neither_is_told_at_its_place() {
+    for (value, told) in [
+        (
+            r#""of""#,
+            r#"cluster.doorbell: expected one of "auto", "off", found the string "of"; did you mean "off"?"#,
+        ),
+        (
+            "true",
+            r#"cluster.doorbell: expected one of "auto", "off", or an object {"listen": …}, found `true`"#,
+        ),
+        ("{}", r#"cluster.doorbell.listen: is missing; expected a string"#),
+        (
+            r#"{"listen":"login1"}"#,
+            "cluster.doorbell.listen: is no IP address of the login node",
+        ),
+        (
+            r#"{"listen":"auto"}"#,
+            "cluster.doorbell.listen: is no IP address of the login node",
+        ),
+        (
+            r#"{"lisen":"10.0.0.7"}"#,
+            r#"cluster.doorbell.lisen: unknown key; did you mean "listen"?"#,
+        ),
+    ] {
+        let text = format!(r#"{{"cluster":{{"doorbell":{value}}}}}"#);
+        let error = parse(&text, Path::new("c.json"), Path::new("/etc/swarm"), &environment()).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}\nshould have: {told}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use codeswarm_configs::{Config, SlurmCluster};
-use codeswarm_link::{Login, LoginNode, TroubleKind, WatchMode, connect_once, no_greeting};
+use codeswarm_link::{Listen, Login, LoginNode, TroubleKind, WatchMode, connect_once, no_greeting};
 use codeswarm_router::{cluster, core, endpoint::Endpoint};
 use codeswarm_slurm::{partition, ping, settings, trial};
 
@@ -264,7 +264,7 @@ impl Doctor<'_> {
                 None => Verdict::ok("nobody holds it"),
             };
         };
-        match session.follow(program, root, WatchMode::Auto).await {
+        match session.follow(program, root, WatchMode::Auto, Listen::Off).await {
             // Letting it go ends it.
             Ok(_follower) => judge::workspace::mailbox(None),
             Err(trouble) if trouble.kind == TroubleKind::MailboxHeld => judge::workspace::mailbox(Some(&trouble.what)),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use codeswarm_mailbox::{LeaseError, WatchMode};
+use codeswarm_protocol::doorbell::Listen;
 
 use crate::config::{FollowerConfig, FollowerError};
 use crate::lines::{self, PlainLines};
@@ -52,6 +53,11 @@ pub struct Args {
     /// While polling: look at files that turn out to have nothing new at most so often a second
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     lookups_per_second: u32,
+
+    /// With --root: where workers ring when their files have grown: auto (where files must be polled, at a port that the
+    /// system gives), off, or an IP address with or without a port
+    #[arg(long, value_name = "WHERE", default_value_t = Listen::Auto)]
+    doorbell: Listen,
 }
 
 /// How to learn that a file grew.
@@ -110,6 +116,7 @@ fn start(args: Args) -> anyhow::Result<()> {
     let config = FollowerConfig {
         watch: args.watch.into(),
         lookups_per_second: args.lookups_per_second,
+        doorbell: args.doorbell,
         ..FollowerConfig::at(root)
     };
     let ending = serve(

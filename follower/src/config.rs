@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use codeswarm_mailbox::{LeaseError, MailboxError, WatchMode};
+use codeswarm_protocol::doorbell::Listen;
 
 /// What a follower is told at its start.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct FollowerConfig {
     pub watch: WatchMode,
     /// How often a second, at most, it looks at a file that then has nothing new, where it must poll.
     pub lookups_per_second: u32,
+    /// Where it hears the rings of workers. Without the lease nowhere.
+    pub doorbell: Listen,
     /// Whether it takes the mailbox's lease. Without it, somebody else must see to it that no second follower writes the
     /// inboxes.
     pub lease: bool,
@@ -32,6 +35,7 @@ impl FollowerConfig {
             root: root.into(),
             watch: WatchMode::Auto,
             lookups_per_second: 50,
+            doorbell: Listen::Auto,
             lease: true,
             chunk_bytes: 256 * 1024,
             events: 32,

@@ -4,12 +4,14 @@ use std::io;
 use std::time::Instant;
 
 use codeswarm_mailbox::{Lease, Limits, Mailbox, Wakes, WatchMode};
+use codeswarm_protocol::doorbell::Listen;
 use codeswarm_protocol::frame::{Downward, Upward};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{FollowerConfig, FollowerError};
+use crate::doorbell::Doorbell;
 use crate::history::{self, Request};
 use crate::holding::Holding;
 use crate::inboxes::Inboxes;
@@ -59,6 +61,9 @@ fn spawn_on(mailbox: Mailbox, config: FollowerConfig) -> Result<Follower, Follow
         false => None,
     };
     let wakes = wakes(&config, &mailbox)?;
+    let polls = wakes.why_polling().is_some();
+    let listen = if config.lease { config.doorbell } else { Listen::Off };
+    let opened = Doorbell::open(listen, polls, &mailbox, wakes.rings(), &host);
     let (event, events) = mpsc::channel(config.events.max(1));
     let (commands, command) = mpsc::channel(COMMANDS);
     let root = std::fs::canonicalize(mailbox.root()).unwrap_or_else(|_| mailbox.root().to_owned());
@@ -73,14 +78,21 @@ fn spawn_on(mailbox: Mailbox, config: FollowerConfig) -> Result<Follower, Follow
     } else {
         LANES.0
     };
+    let (doorbell, hearing) = opened.unwrap_or_else(|none| {
+        tracing::warn!("{none}");
+        let error = none.to_string();
+        let _has_room = event.try_send(Upward::Trouble { place: None, error });
+        (Doorbell::default(), None)
+    });
     let (orders, order) = mpsc::channel(COMMANDS);
     let (requests, request) = mpsc::channel(COMMANDS);
     let stalls = Stalls::default();
     let by_asking = mailbox.filesystem().is_network();
     let holding = Holding::begin(by_asking && lease.is_some(), Instant::now());
-    let inboxes =
-        Inboxes::start(&mailbox, &holding, config.open_inboxes, &stalls, &event).map_err(FollowerError::System)?;
+    let inboxes = Inboxes::start(&mailbox, &holding, config.open_inboxes, &stalls, &doorbell, &event)
+        .map_err(FollowerError::System)?;
     let watching = Watching::new(mailbox.clone(), wakes, lanes, config.chunk_bytes, stalls.clone());
+    let watching = watching.rung_by(doorbell.clone());
     let watching = in_its_thread(watching, order, event.clone()).map_err(FollowerError::System)?;
     let history = history::answer(mailbox.clone(), request, stalls.clone(), event.clone());
     let desk = Desk {
@@ -97,6 +109,11 @@ fn spawn_on(mailbox: Mailbox, config: FollowerConfig) -> Result<Follower, Follow
             history: tokio::spawn(history),
             tenancy: Tenancy::begin(lease, by_asking, holding),
             stalls,
+            doorbell: Hearing {
+                mailbox,
+                doorbell,
+                task: hearing,
+            },
         },
     ));
     Ok(Follower { commands, events, task })
@@ -180,12 +197,41 @@ struct Parts {
     history: JoinHandle<()>,
     tenancy: Tenancy,
     stalls: Stalls,
+    doorbell: Hearing,
+}
+
+/// The doorbell, and the task that hears it.
+struct Hearing {
+    mailbox: Mailbox,
+    doorbell: Doorbell,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Hearing {
+    /// Nobody hears it any more. If the mailbox is still `ours`, workers are told.
+    async fn end(self, ours: bool) {
+        let Self {
+            mailbox,
+            doorbell,
+            task,
+        } = self;
+        let Some(task) = task else { return };
+        task.abort();
+        if ours
+            && tokio::task::spawn_blocking(move || doorbell.withdraw(&mailbox))
+                .await
+                .is_err()
+        {
+            tracing::error!("taking back the doorbell has panicked");
+        }
+    }
 }
 
 /// Takes commands until there are no more, nobody listens, or the follower may not go on; then ends in order.
 async fn run(mut commands: mpsc::Receiver<Downward>, desk: Desk, mut parts: Parts) {
     let mut clock = interval(stalls::LONG / 2);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ours = true;
     let trouble = loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -193,13 +239,22 @@ async fn run(mut commands: mpsc::Receiver<Downward>, desk: Desk, mut parts: Part
                 None => break None,
             },
             () = desk.events.closed() => break None,
-            _ = clock.tick() => desk.tell(parts.stalls.overdue(Instant::now())),
+            _ = clock.tick() => {
+                desk.tell(parts.stalls.overdue(Instant::now()));
+                if let Some(error) = parts.doorbell.doorbell.trouble(Instant::now()) {
+                    tracing::warn!("{error}");
+                    let _has_room = desk.events.try_send(Upward::Trouble { place: None, error });
+                }
+            }
             ended = &mut parts.watching => break match ended {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(format!("the follower has a fault and ends: {error}")),
                 Err(_) => Some("the follower has a fault and ends: the thread that follows has panicked".into()),
             },
-            lost = parts.tenancy.lost() => break Some(format!("{lost}; this follower ends")),
+            lost = parts.tenancy.lost() => {
+                ours = false;
+                break Some(format!("{lost}; this follower ends"));
+            }
         }
     };
     let Desk {
@@ -217,6 +272,7 @@ async fn run(mut commands: mpsc::Receiver<Downward>, desk: Desk, mut parts: Part
     if tokio::task::spawn_blocking(|| inboxes.finish()).await.is_err() || parts.history.await.is_err() {
         tracing::error!("a part of the follower has panicked");
     }
+    parts.doorbell.end(ours).await;
     parts.tenancy.give_back().await;
     if !parts.watching.is_terminated() {
         let _told_by_itself = parts.watching.await;

@@ -14,6 +14,7 @@ use codeswarm_protocol::ids::{InjectionId, Place};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::doorbell::Doorbell;
 use crate::holding::Holding;
 use crate::presence;
 use crate::stalls::Stalls;
@@ -48,7 +49,7 @@ pub struct Inboxes {
 
 impl Inboxes {
     /// Starts the threads; answers go to `events`. At most `open` inboxes are kept open in all, and nothing is written when
-    /// the mailbox is not held any more.
+    /// the mailbox is not held any more. Whoever's inbox has grown is rung for.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -57,6 +58,7 @@ impl Inboxes {
         holding: &Holding,
         open: usize,
         stalls: &Stalls,
+        doorbell: &Doorbell,
         events: &mpsc::Sender<Upward>,
     ) -> io::Result<Self> {
         let runtime = Handle::current();
@@ -69,6 +71,7 @@ impl Inboxes {
                 lines,
                 events: events.clone(),
                 stalls: stalls.clone(),
+                doorbell: doorbell.clone(),
                 runtime: runtime.clone(),
                 holding: holding.clone(),
             };
@@ -108,6 +111,7 @@ struct Writer {
     lines: mpsc::Receiver<Line>,
     events: mpsc::Sender<Upward>,
     stalls: Stalls,
+    doorbell: Doorbell,
     runtime: Handle,
     holding: Holding,
 }
@@ -123,6 +127,9 @@ impl Writer {
                 false => not_ours(&line),
             };
             drop(under_way);
+            if let Upward::Appended { end, .. } = answer {
+                self.doorbell.ring(&line.place, end);
+            }
             if self.events.blocking_send(answer).is_err() {
                 return;
             }

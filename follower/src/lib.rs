@@ -12,12 +12,13 @@
 //! - [`command`] is `codeswarm follower`.
 //!
 //! Inside, [`turns`] decides which outbox is looked at next and what a look means; [`watching`] carries that out.
-//! Appends, parts of the history and the lease each have a place of their own, so that one slow file holds up little else.
+//! [`doorbell`] hears the workers' hints and rings for them. Appends, parts of the history and the lease each have a place of their own, so that one slow file holds up little else.
 
 pub mod by_hand;
 pub mod command;
 mod config;
 mod descriptors;
+mod doorbell;
 mod errand;
 mod fair_queue;
 mod follower;
@@ -36,6 +37,12 @@ mod watching;
 pub mod wire;
 
 pub use codeswarm_mailbox::WatchMode;
+/// How a connection to the doorbell is heard, for whoever tries it with anything.
+pub mod rings {
+    pub use crate::doorbell::guest::{Act, Fault, Guest};
+}
+
+pub use codeswarm_protocol::doorbell::Listen;
 pub use config::{FollowerConfig, FollowerError};
 pub use follower::{Follower, spawn};
 pub use turns::Yield;

@@ -138,6 +138,11 @@ impl Turns {
         self.waiting.remove(place);
     }
 
+    /// How many are watched.
+    pub fn watched(&self) -> usize {
+        self.watched.len()
+    }
+
     /// How many wait for their turn.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

@@ -13,6 +13,7 @@ use codeswarm_protocol::ids::Place;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::doorbell::Doorbell;
 use crate::stalls::Stalls;
 use crate::turns::{Finding, Look, Turns, WatchNumber, Yield};
 
@@ -41,6 +42,7 @@ pub struct Watching {
     lanes: usize,
     chunk_bytes: usize,
     stalls: Stalls,
+    doorbell: Doorbell,
     /// Said, and not yet taken by the consumer. No look begins while it holds `lanes` events, so a slow consumer stops
     /// the reading and the files keep what it has not taken.
     unsent: VecDeque<Upward>,
@@ -69,9 +71,16 @@ impl Watching {
             lanes,
             chunk_bytes,
             stalls,
+            doorbell: Doorbell::default(),
             unsent: VecDeque::new(),
             doubtful: HashSet::new(),
         }
+    }
+
+    /// The same, for workers that ring.
+    #[must_use]
+    pub fn rung_by(self, doorbell: Doorbell) -> Self {
+        Self { doorbell, ..self }
     }
 
     /// Follows until there are no more orders or nobody takes the events.
@@ -114,8 +123,9 @@ impl Watching {
                 self.wakes.remove(&place);
                 self.doubtful.remove(&place);
             }
-            Order::Hint(place) => self.wakes.hint(&place),
+            Order::Hint(place) => return self.wakes.hint(&place),
         }
+        self.doorbell.watched(self.turns.watched());
     }
 
     fn begin_looks(&mut self) {
@@ -161,6 +171,7 @@ impl Watching {
             Yield::Nothing => Outcome::Nothing,
             Yield::Doubt => Outcome::Doubt,
         };
+        self.wakes.read_to(&done.place, done.tail.offset());
         self.wakes.looked(&done.place, outcome, done.took);
         if looked.found != Yield::Doubt {
             self.doubtful.remove(&done.place);

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use codeswarm_link::{Binary, Link, LinkEvent, LinkSettings, Login, Ssh, WatchMode};
+use codeswarm_link::{Binary, Link, LinkEvent, LinkSettings, Listen, Login, Ssh, WatchMode};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -28,6 +28,7 @@ async fn main() {
         root,
         binary,
         watch: WatchMode::Auto,
+        doorbell: Listen::Auto,
     });
     let began = Instant::now();
     while let Some(event) = link.events.recv().await {

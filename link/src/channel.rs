@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use codeswarm_follower::wire::Decoder;
-use codeswarm_follower::{Follower, WatchMode};
+use codeswarm_follower::{Follower, Listen, WatchMode};
 use codeswarm_protocol::frame::Upward;
 use openssh::{Child, ChildStderr, Stdio};
 use tokio::io::AsyncReadExt;
@@ -53,7 +53,7 @@ const TAIL: usize = 8 * 1024;
 
 /// What runs there, in one line that any login shell passes on (csh too: no `!`, no newline). Where the program is missing, it
 /// says so in words that [`ending`] knows.
-const SCRIPT: &str = r#"if [ -x "$0" ] && [ -f "$0" ]; then exec "$0" follower --root "$1" --watch "$2" --ping-timeout "$3"; fi; if [ -e "$0" ]; then echo "codeswarm-link: not executable" >&2; else echo "codeswarm-link: missing" >&2; fi; exit 66"#;
+const SCRIPT: &str = r#"if [ -x "$0" ] && [ -f "$0" ]; then exec "$0" follower --root "$1" --watch "$2" --ping-timeout "$3" --doorbell "$4"; fi; if [ -e "$0" ]; then echo "codeswarm-link: not executable" >&2; else echo "codeswarm-link: missing" >&2; fi; exit 66"#;
 
 /// A follower on the login node.
 #[derive(Debug)]
@@ -83,7 +83,13 @@ impl Session {
     /// # Errors
     /// [`TroubleKind::ProgramMissing`] when there is no such program, [`TroubleKind::MailboxHeld`] when another follower has
     /// the mailbox, and whatever else keeps it from greeting.
-    pub async fn follow(&self, program: &str, root: &str, watch: WatchMode) -> Result<RemoteFollower, Trouble> {
+    pub async fn follow(
+        &self,
+        program: &str,
+        root: &str,
+        watch: WatchMode,
+        doorbell: Listen,
+    ) -> Result<RemoteFollower, Trouble> {
         let watch = match watch {
             WatchMode::Inotify => "inotify",
             WatchMode::Poll => "poll",
@@ -92,6 +98,7 @@ impl Session {
         let mut command = self.shared.ssh.clone().arc_command("sh");
         command
             .args(["-c", SCRIPT, program, root, watch, &PING_TIMEOUT.to_string()])
+            .arg(doorbell.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

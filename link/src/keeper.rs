@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use codeswarm_follower::{Follower, WatchMode};
+use codeswarm_follower::{Follower, Listen, WatchMode};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -47,6 +47,8 @@ pub struct LinkSettings {
     pub binary: Binary,
     /// How the follower learns that a file moved.
     pub watch: WatchMode,
+    /// Where it hears the rings of workers.
+    pub doorbell: Listen,
 }
 
 /// What happens to a link.
@@ -257,7 +259,10 @@ impl Keeper {
         let began = Instant::now();
         let mut told = false;
         loop {
-            match session.follow(path, &self.settings.root, self.settings.watch).await {
+            let LinkSettings {
+                root, watch, doorbell, ..
+            } = &self.settings;
+            match session.follow(path, root, *watch, *doorbell).await {
                 Err(trouble) if trouble.kind == TroubleKind::MailboxHeld && began.elapsed() < HELD => {
                     if !std::mem::replace(&mut told, true) {
                         self.progress(format!("waiting for the mailbox: {}", trouble.what))

@@ -32,7 +32,7 @@ pub mod trouble;
 
 pub use call::{Answer, Call};
 pub use channel::{RemoteFollower, no_greeting, of_refusal};
-pub use codeswarm_follower::{Follower, WatchMode};
+pub use codeswarm_follower::{Follower, Listen, WatchMode};
 pub use deploy::Binary;
 pub use deploy_here::deploy_here;
 pub use keeper::{Link, LinkEvent, LinkSettings};

@@ -71,6 +71,13 @@ impl Budget {
         needed.min(self.affordable() * 0.6)
     }
 
+    /// Looks a second for safety, at files whose writers would ring: one in each `round`, and at most a fifth of all.
+    pub(crate) fn swept_rate(&self, files: usize, round: Duration) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a number of files")]
+        let needed = files as f64 / round.as_secs_f64().max(0.001);
+        needed.min(self.affordable() * 0.2)
+    }
+
     /// What remains for the others.
     fn lively_rate(&self, cold_rate: f64) -> f64 {
         (self.affordable() - cold_rate).max(0.2)

@@ -54,6 +54,8 @@ pub struct Trouble {
 struct Progress {
     /// Records that are durable.
     durable: u64,
+    /// The file's size then, in bytes; 0 before the first.
+    end: u64,
     /// No record will follow.
     ended: bool,
 }
@@ -165,14 +167,15 @@ impl GroupCommit {
         Ok(())
     }
 
-    /// Waits until everything pushed so far is durable, through trouble that can pass.
-    pub async fn flush(&self) -> Result<(), CommitError> {
+    /// Waits until everything pushed so far is durable, through trouble that can pass. Answers with the file's size then, in
+    /// bytes (0 if nothing was pushed yet).
+    pub async fn flush(&self) -> Result<u64, CommitError> {
         let wanted = self.shared.lock().pushed;
         let mut progress = self.shared.progress.subscribe();
         // The sender lives as long as `shared`, so waiting cannot fail.
         let seen = progress.wait_for(|now| now.durable >= wanted || now.ended).await;
         match seen {
-            Ok(now) if now.durable >= wanted => Ok(()),
+            Ok(now) if now.durable >= wanted => Ok(now.end),
             _ => Err(self.why_ended()),
         }
     }
@@ -259,7 +262,10 @@ fn write_until_closed(shared: &Shared, mut file: LineFile, retry: Retry) -> Line
         }
         drop(queue);
         shared.space.add_permits(weight);
-        shared.progress.send_modify(|now| now.durable += batch.len() as u64);
+        shared.progress.send_modify(|now| {
+            now.durable += batch.len() as u64;
+            now.end = file.end();
+        });
         shared.troubles.send_if_modified(|trouble| trouble.take().is_some());
         together.clear();
         together.shrink_to(1 << 20);

@@ -1,12 +1,10 @@
 //! What a swarm is launched with, for workers whose job has no number yet when it is written: `launch/<SWARM>.json`.
 
-use std::io::Write;
-
 use codeswarm_protocol::SwarmId;
 
 use crate::error::MailboxError;
 use crate::layout::Mailbox;
-use crate::open::{self, How};
+use crate::open;
 
 /// Writes a swarm's launch file in the place of one that is there: whole and durable, or not at all. A reader meanwhile
 /// finds the old one or the new one.
@@ -15,19 +13,7 @@ pub fn write(mailbox: &Mailbox, swarm: &SwarmId, data: &[u8]) -> Result<(), Mail
     mailbox.make_folder(&folder)?;
     let path = mailbox.swarm_launch_file(swarm);
     // One router holds the mailbox, so nobody else writes this name.
-    let unfinished = folder.join(format!("{swarm}.new"));
-    match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(MailboxError::io("remove", &unfinished)(error));
-        }
-        _ => {}
-    }
-    let mut file = open::open(&unfinished, How::New(mailbox.access().file_mode()))?;
-    file.write_all(data).map_err(MailboxError::io("write", &unfinished))?;
-    file.sync_all().map_err(MailboxError::io("sync", &unfinished))?;
-    drop(file);
-    open::rename(&unfinished, &path).map_err(MailboxError::io("rename", &unfinished))?;
-    open::sync_folder(&folder)
+    open::write_whole(&path, mailbox.access().file_mode(), data)
 }
 
 #[cfg(test)]

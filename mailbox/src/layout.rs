@@ -4,6 +4,7 @@
 //! <root>/mailbox/inbox/<JOB>_<NN>.jsonl       written by the follower, read by the worker
 //! <root>/mailbox/outbox/<JOB>_<NN>.jsonl      written by the worker, read by the follower
 //! <root>/mailbox/archive/<JOB>_<NN>.jsonl     the outbox, renamed by its worker at the end
+//! <root>/mailbox/doorbell.json                where the follower hears hints of the workers, if it does
 //! <root>/launch/<SWARM>.json                  what a swarm is launched with, written before its job has a number
 //! <root>/runs/<JOB>/launch.json               what a local job was launched with
 //! <root>/runs/<JOB>/node_<NN>/                the agent's working directory
@@ -165,6 +166,11 @@ impl Mailbox {
     /// `mailbox/archive/`.
     pub fn archive_folder(&self) -> PathBuf {
         self.0.root.join("mailbox/archive")
+    }
+
+    /// Where the follower says at which address it hears hints.
+    pub fn doorbell_file(&self) -> PathBuf {
+        self.0.root.join("mailbox/doorbell.json")
     }
 
     /// The file that the router side writes and this place's worker reads.

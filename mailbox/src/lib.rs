@@ -30,11 +30,13 @@
 //! | [`lease`] | one follower a mailbox |
 //! | [`heartbeat`] | one small file that says 'alive' |
 //! | [`launch`] | what a swarm is launched with |
-//! | [`watch`] | when to look: inotify, or the polling of [`schedule`], which keeps to its budget of empty looks |
+//! | [`doorbell`] | one small file that says where hints are heard |
+//! | [`watch`] | when to look: inotify, or the polling of [`schedule`], which keeps to its budget of empty looks; and whom the doorbell has rung for |
 
 pub mod append;
 pub mod archive;
 mod budget;
+pub mod doorbell;
 pub mod error;
 pub mod filesystem;
 pub mod group_commit;
@@ -63,4 +65,4 @@ pub use layout::{Access, Located, Mailbox};
 pub use lease::{Lease, LeaseError};
 pub use schedule::{Limits, Outcome, PollSchedule};
 pub use tail::{Tail, TailError, TailStep};
-pub use watch::{Wakes, WatchMode};
+pub use watch::{Rings, Wakes, WatchMode};

@@ -2,7 +2,7 @@
 //! never a pipe or a device, never a file that others may write; and asking for sizes that are not a cache's.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -114,6 +114,24 @@ pub(crate) fn size_by_opening(path: &Path) -> io::Result<Option<u64>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Writes a file in the place of one that is there: whole and durable, or not at all. A reader meanwhile finds the old one
+/// or the new one. Nobody else writes this name meanwhile.
+pub(crate) fn write_whole(path: &Path, mode: u32, data: &[u8]) -> Result<(), MailboxError> {
+    let unfinished = path.with_extension("new");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(MailboxError::io("remove", &unfinished)(error));
+        }
+        _ => {}
+    }
+    let mut file = open(&unfinished, How::New(mode))?;
+    file.write_all(data).map_err(MailboxError::io("write", &unfinished))?;
+    file.sync_all().map_err(MailboxError::io("sync", &unfinished))?;
+    drop(file);
+    rename(&unfinished, path).map_err(MailboxError::io("rename", &unfinished))?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Gives a file another name, in the place of what has that name. A failure is believed only if the file is not there

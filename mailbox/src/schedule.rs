@@ -5,6 +5,9 @@
 //! cap. As much of it as a round over the cold files needs, at most three fifths, is theirs, evenly spaced and in turn, so
 //! what hot files do never delays the quiet ones; hot and warm files share the rest, the hot first, and every third look
 //! to a warm one that is due.
+//!
+//! A file whose writer is connected to the doorbell is looked at when it rings, before all others, and is otherwise only
+//! *swept*: once in a long while, evenly spread, for safety. When the connection goes, it is polled again at once.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -12,6 +15,10 @@ use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use crate::budget::{Budget, Side};
+
+mod bell;
+
+use bell::{Bell, Then};
 
 /// What the schedule keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub struct Limits {
     pub cold_after: Duration,
     /// The shortest round over all cold files.
     pub cold: Duration,
+    /// How long a file may go without a look while its writer is connected to the doorbell and silent.
+    pub swept: Duration,
     /// The share of time, in thousandths, that may be spent waiting for empty looks: on a slow filesystem fewer are made.
     pub busy_permille: u32,
 }
@@ -38,6 +47,7 @@ impl Default for Limits {
             warm: Duration::from_secs(2),
             cold_after: Duration::from_secs(60),
             cold: Duration::from_secs(2),
+            swept: Duration::from_secs(300),
             busy_permille: 100,
         }
     }
@@ -68,16 +78,20 @@ pub enum Outcome {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
+    /// Somebody has rung, or said that it is connected.
+    Rung,
     Hot,
     Warm,
     Cold,
+    /// Its writer would ring.
+    Swept,
 }
 
 impl Lane {
     fn side(self) -> Side {
         match self {
-            Self::Hot | Self::Warm => Side::Lively,
-            Self::Cold => Side::Cold,
+            Self::Rung | Self::Hot | Self::Warm => Side::Lively,
+            Self::Cold | Self::Swept => Side::Cold,
         }
     }
 }
@@ -94,6 +108,19 @@ struct Entry {
     looking: bool,
     /// Hinted while it was being looked at.
     hinted: bool,
+    /// Rung for while it was being looked at. That look may have seen it already.
+    rung: bool,
+    /// Everything before this byte has been read.
+    read: u64,
+    /// Its writer is connected to the doorbell.
+    bell: Option<Bell>,
+}
+
+impl Entry {
+    /// Whether silence means that nothing has come.
+    fn would_be_rung(&self) -> bool {
+        self.bell.as_ref().is_some_and(Bell::is_believed)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,11 +135,16 @@ pub struct PollSchedule<K> {
     /// Which file a stamp is of.
     stamps: HashMap<u64, K>,
     last_stamp: u64,
+    rung: VecDeque<u64>,
     hot: BinaryHeap<Reverse<Due>>,
     warm: BinaryHeap<Reverse<Due>>,
     cold: VecDeque<u64>,
     cold_files: usize,
     next_cold: Option<Instant>,
+    /// In the order of their last looks, and when each was.
+    swept: VecDeque<(Instant, u64)>,
+    swept_files: usize,
+    next_swept: Option<Instant>,
     hot_in_a_row: u32,
     random: u64,
 }
@@ -137,14 +169,23 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             files: HashMap::new(),
             stamps: HashMap::new(),
             last_stamp: 0,
+            rung: VecDeque::new(),
             hot: BinaryHeap::new(),
             warm: BinaryHeap::new(),
             cold: VecDeque::new(),
             cold_files: 0,
             next_cold: None,
+            swept: VecDeque::new(),
+            swept_files: 0,
+            next_swept: None,
             hot_in_a_row: 0,
             random: seed | 1,
         }
+    }
+
+    /// Changes [`Limits::swept`].
+    pub fn sweep_every(&mut self, pause: Duration) {
+        self.limits.swept = pause;
     }
 
     /// Adds a file, cold, to be looked at before the other cold ones.
@@ -160,6 +201,9 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             moved: now,
             looking: false,
             hinted: false,
+            rung: false,
+            read: 0,
+            bell: None,
         };
         self.files.insert(file, entry);
         self.cold_files += 1;
@@ -170,7 +214,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     pub fn remove(&mut self, file: &K) {
         if let Some(entry) = self.files.remove(file) {
             self.stamps.remove(&entry.stamp);
-            self.cold_files -= usize::from(entry.lane == Lane::Cold);
+            self.count(entry.lane, Lane::Hot);
             if entry.looking {
                 self.budget.forget();
             }
@@ -182,22 +226,67 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         self.files.is_empty()
     }
 
-    /// This file is about to move: look soon, and often for a while.
+    /// This file is about to move: look soon, and often for a while. (Not if its writer will ring.)
     pub fn hint(&mut self, file: &K, now: Instant) {
+        if self.files.get(file).is_some_and(|entry| !entry.would_be_rung()) {
+            self.look_soon(file, Lane::Hot, now);
+        }
+    }
+
+    /// The writer of this file is connected to the doorbell from now on. What it did before is looked for once.
+    pub fn connected(&mut self, file: &K, now: Instant) {
+        if let Some(entry) = self.files.get_mut(file) {
+            entry.bell = Some(Bell::default());
+            self.look_soon(file, Lane::Rung, now);
+        }
+    }
+
+    /// The writer of this file is not connected any more: it is polled again, from now on.
+    pub fn gone(&mut self, file: &K, now: Instant) {
+        if let Some(entry) = self.files.get_mut(file)
+            && entry.bell.take().is_some()
+        {
+            self.look_soon(file, Lane::Hot, now);
+        }
+    }
+
+    /// The writer of this file says that it has this size now, in bytes. Only of one that is connected.
+    pub fn rung(&mut self, file: &K, size: u64, now: Instant) {
+        if let Some(entry) = self.files.get_mut(file)
+            && let Some(bell) = &mut entry.bell
+            && bell.rings(size, entry.read)
+        {
+            if entry.looking {
+                entry.rung = true;
+                return;
+            }
+            self.look_soon(file, Lane::Rung, now);
+        }
+    }
+
+    /// Everything before this byte of the file has been read; told before [`Self::looked`].
+    pub fn read_to(&mut self, file: &K, offset: u64) {
+        if let Some(entry) = self.files.get_mut(file) {
+            entry.read = offset;
+        }
+    }
+
+    fn look_soon(&mut self, file: &K, lane: Lane, now: Instant) {
         let Some(entry) = self.files.get_mut(file) else {
             return;
         };
         entry.moved = now;
         if entry.looking {
             entry.hinted = true;
-        } else {
-            self.queue(file, Lane::Hot, self.limits.hot, now);
+        } else if lane == Lane::Hot || entry.lane != Lane::Rung {
+            self.queue(file, lane, self.limits.hot, now);
         }
     }
 
     /// Which file to look at now, or until when to wait.
     pub fn next(&mut self, now: Instant) -> Next<K> {
         let cold_rate = self.budget.cold_rate(self.cold_files, self.limits.cold);
+        let swept_rate = self.budget.swept_rate(self.swept_files, self.limits.swept);
         let mut wait: Option<Instant> = None;
         for lane in self.order(now) {
             let Some(due) = self.due(lane, now) else {
@@ -206,11 +295,11 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             let time = if due > now {
                 due
             } else {
-                self.budget.free_at(lane.side(), cold_rate, now)
+                self.budget.free_at(lane.side(), cold_rate + swept_rate, now)
             };
             if time > now {
                 wait = Some(wait.map_or(time, |known| known.min(time)));
-            } else if let Some(file) = self.take(lane, cold_rate, now) {
+            } else if let Some(file) = self.take(lane, cold_rate, swept_rate, now) {
                 return Next::Look(file);
             }
         }
@@ -228,27 +317,46 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         }
         let (lane, before) = (entry.lane, entry.pause);
         let hinted = std::mem::take(&mut entry.hinted);
+        let rung = std::mem::take(&mut entry.rung);
         let data = outcome == Outcome::Data;
         if data {
             entry.moved = now;
         }
         let quiet = now.saturating_duration_since(entry.moved);
+        // Bytes in doubt come right without a ring.
+        let then = match (&mut entry.bell, outcome) {
+            (Some(bell), Outcome::Data | Outcome::Nothing) => bell.looked(data, entry.read),
+            _ => Then::Poll,
+        };
         self.budget.end(lane.side(), data, took, now);
         if data && lane == Lane::Cold {
             // What brings data costs nothing, so the round goes on at once.
             self.next_cold = Some(now);
         }
         let longer = (before * 3 / 2).min(self.limits.warm);
-        let (next, pause) = match outcome {
-            _ if hinted => (Lane::Hot, self.limits.hot),
+        let (next, pause) = match (then, outcome) {
+            (Then::Poll, _) if hinted => (Lane::Hot, self.limits.hot),
+            _ if hinted => (Lane::Rung, self.limits.hot),
+            (Then::Rest, _) => (Lane::Swept, self.limits.hot),
+            (Then::Again(_), _) if rung => (Lane::Rung, self.limits.hot),
+            (Then::Again(looks), _) => {
+                let pause = self.limits.hot * 2_u32.saturating_pow(looks.min(16));
+                (Lane::Hot, pause.min(self.limits.warm))
+            }
             // From the cold a file that moves starts in the middle, so that one stray line does not make it hottest.
-            Outcome::Data if lane == Lane::Cold => (Lane::Hot, self.limits.hot * 4),
-            Outcome::Data => (Lane::Hot, (before / 2).max(self.limits.hot)),
-            Outcome::Nothing if lane == Lane::Cold || quiet >= self.limits.cold_after => (Lane::Cold, before),
+            (Then::Poll, Outcome::Data) if lane == Lane::Cold => (Lane::Hot, self.limits.hot * 4),
+            (Then::Poll, Outcome::Data) => (Lane::Hot, (before / 2).max(self.limits.hot)),
+            (Then::Poll, Outcome::Nothing) if lane == Lane::Cold || quiet >= self.limits.cold_after => {
+                (Lane::Cold, before)
+            }
             _ if longer * 4 >= self.limits.warm => (Lane::Warm, longer),
             _ => (Lane::Hot, longer),
         };
-        let due = if hinted { now } else { now + self.jitter(pause) };
+        let due = match next {
+            // Of a swept file the time of its last look is kept.
+            _ if hinted || next == Lane::Swept => now,
+            _ => now + self.jitter(pause),
+        };
         self.queue(file, next, pause, due);
         true
     }
@@ -265,22 +373,31 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             return;
         };
         self.stamps.remove(&entry.stamp);
-        self.cold_files = self.cold_files + usize::from(lane == Lane::Cold) - usize::from(entry.lane == Lane::Cold);
+        let before = entry.lane;
         (entry.stamp, entry.lane, entry.pause) = (stamp, lane, pause);
+        self.count(before, lane);
         match lane {
+            Lane::Rung => self.rung.push_back(stamp),
             Lane::Hot => self.hot.push(Reverse(Due(due, stamp))),
             Lane::Warm => self.warm.push(Reverse(Due(due, stamp))),
             Lane::Cold => self.cold.push_back(stamp),
+            Lane::Swept => self.swept.push_back((due, stamp)),
         }
     }
 
-    /// Hot before warm, but a warm file that is due gets every third look.
-    fn order(&mut self, now: Instant) -> [Lane; 3] {
+    /// A file goes from one lane to another.
+    fn count(&mut self, from: Lane, to: Lane) {
+        self.cold_files = self.cold_files + usize::from(to == Lane::Cold) - usize::from(from == Lane::Cold);
+        self.swept_files = self.swept_files + usize::from(to == Lane::Swept) - usize::from(from == Lane::Swept);
+    }
+
+    /// Who has rung first, then hot before warm, but a warm file that is due gets every third look.
+    fn order(&mut self, now: Instant) -> [Lane; 5] {
         let warm_is_due = self.due(Lane::Warm, now).is_some_and(|due| due <= now);
         if warm_is_due && self.hot_in_a_row >= 2 {
-            [Lane::Warm, Lane::Hot, Lane::Cold]
+            [Lane::Warm, Lane::Rung, Lane::Hot, Lane::Cold, Lane::Swept]
         } else {
-            [Lane::Hot, Lane::Warm, Lane::Cold]
+            [Lane::Rung, Lane::Hot, Lane::Warm, Lane::Cold, Lane::Swept]
         }
     }
 
@@ -290,6 +407,22 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         let queue = match lane {
             Lane::Hot => &mut self.hot,
             Lane::Warm => &mut self.warm,
+            Lane::Rung => {
+                while self.rung.front().is_some_and(|stamp| !stamps.contains_key(stamp)) {
+                    self.rung.pop_front();
+                }
+                return (!self.rung.is_empty()).then_some(now);
+            }
+            Lane::Swept => {
+                while self.swept.front().is_some_and(|(_, stamp)| !stamps.contains_key(stamp)) {
+                    self.swept.pop_front();
+                }
+                let (since, _) = self.swept.front()?;
+                // Of many files the first is looked at early, so that the last is not late when all connected at once.
+                let files = u32::try_from(self.swept_files).unwrap_or(u32::MAX).max(1);
+                let due = *since + self.limits.swept / 4 + self.limits.swept / 2 / files;
+                return Some(self.next_swept.map_or(due, |next| next.max(due)));
+            }
             Lane::Cold => {
                 while self.cold.front().is_some_and(|stamp| !stamps.contains_key(stamp)) {
                     self.cold.pop_front();
@@ -306,8 +439,10 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         queue.peek().map(|Reverse(Due(due, _))| *due)
     }
 
-    fn take(&mut self, lane: Lane, cold_rate: f64, now: Instant) -> Option<K> {
+    fn take(&mut self, lane: Lane, cold_rate: f64, swept_rate: f64, now: Instant) -> Option<K> {
         let stamp = match lane {
+            Lane::Rung => self.rung.pop_front()?,
+            Lane::Swept => self.swept.pop_front()?.1,
             Lane::Hot => self.hot.pop()?.0.1,
             Lane::Warm => self.warm.pop()?.0.1,
             Lane::Cold => self.cold.pop_front()?,
@@ -316,13 +451,17 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         self.files.get_mut(&file)?.looking = true;
         self.budget.begin(lane.side());
         match lane {
-            Lane::Hot => self.hot_in_a_row += 1,
+            Lane::Rung | Lane::Hot => self.hot_in_a_row += 1,
             Lane::Warm => self.hot_in_a_row = 0,
             Lane::Cold => {
                 let pause = self.jitter(Duration::from_secs_f64(1.0 / cold_rate.max(0.001)));
                 // Counted from when it was due, so that the mean rate holds; but what was missed is not made up for.
                 let due = self.next_cold.unwrap_or(now);
                 self.next_cold = Some((due + pause).max(now + pause / 2));
+            }
+            Lane::Swept => {
+                let pause = self.jitter(Duration::from_secs_f64(1.0 / swept_rate.max(0.001)));
+                self.next_swept = Some(now + pause);
             }
         }
         Some(file)

@@ -5,7 +5,7 @@
 //! machines (inotify(7)), [`crate::schedule`] decides. A wake that is lost, late, doubled or wrong changes when a file is
 //! read and never what is read.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,6 +38,17 @@ struct Moved {
     places: HashSet<Place>,
     /// Events were lost: any file may have moved.
     all: bool,
+    /// What was heard over the doorbell.
+    rung: HashMap<Place, Rung>,
+}
+
+/// What the doorbell has said of a file since it was last asked.
+#[derive(Debug, Default)]
+struct Rung {
+    /// Its writer has connected anew, or has gone.
+    connected: Option<bool>,
+    /// Its size, if that was said.
+    size: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -68,10 +79,50 @@ impl Heard {
     }
 }
 
+/// Where whoever hears the doorbell tells what it hears. For each file only the latest is kept, so nothing ever waits.
+#[derive(Debug, Clone)]
+pub struct Rings(Arc<Heard>);
+
+impl Rings {
+    /// This file's writer has connected, perhaps again: it will ring from now on, and what it did before is looked for.
+    pub fn connected(&self, place: &Place) {
+        self.note(place, |rung| {
+            *rung = Rung {
+                connected: Some(true),
+                size: None,
+            }
+        });
+    }
+
+    /// This file's writer is not connected any more.
+    pub fn gone(&self, place: &Place) {
+        self.note(place, |rung| {
+            *rung = Rung {
+                connected: Some(false),
+                size: None,
+            }
+        });
+    }
+
+    /// This file has so many bytes now.
+    pub fn rang(&self, place: &Place, size: u64) {
+        self.note(place, |rung| rung.size = rung.size.max(Some(size)));
+    }
+
+    fn note(&self, place: &Place, what: impl FnOnce(&mut Rung)) {
+        let mut moved = self.0.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        what(moved.rung.entry(place.clone()).or_default());
+        drop(moved);
+        self.0.bell.notify_one();
+    }
+}
+
 /// Which files to look at, and when. One task owns it.
 pub struct Wakes {
     schedule: PollSchedule<Place>,
     files: HashSet<Place>,
+    /// Whose writers are connected to the doorbell, also of files that are not looked at (yet).
+    connected: HashSet<Place>,
     heard: Arc<Heard>,
     /// Moved by an event, to be looked at outside the schedule's cap, in order and each once.
     moved: VecDeque<Place>,
@@ -119,6 +170,7 @@ impl Wakes {
         Ok(Self {
             schedule: PollSchedule::new(limits.unwrap_or(own), seed),
             files: HashSet::new(),
+            connected: HashSet::new(),
             heard,
             moved: VecDeque::new(),
             waiting: HashSet::new(),
@@ -141,6 +193,9 @@ impl Wakes {
     pub fn add(&mut self, place: Place) {
         if self.files.insert(place.clone()) {
             self.schedule.add(place.clone(), Instant::now());
+            if self.connected.contains(&place) {
+                self.schedule.connected(&place, Instant::now());
+            }
             if self.has_events() {
                 // What it holds already raises no event; on a local disk a first look costs nothing.
                 self.wake(place);
@@ -152,6 +207,21 @@ impl Wakes {
     pub fn remove(&mut self, place: &Place) {
         self.files.remove(place);
         self.schedule.remove(place);
+    }
+
+    /// How long a file may go without a look while its writer is connected to the doorbell and silent.
+    pub fn sweep_every(&mut self, pause: Duration) {
+        self.schedule.sweep_every(pause);
+    }
+
+    /// Where the doorbell tells what it hears.
+    pub fn rings(&self) -> Rings {
+        Rings(self.heard.clone())
+    }
+
+    /// Everything before this byte of the file has been read; told before [`Self::looked`].
+    pub fn read_to(&mut self, place: &Place, offset: u64) {
+        self.schedule.read_to(place, offset);
     }
 
     /// This file is about to move.
@@ -203,6 +273,22 @@ impl Wakes {
         }
         for place in heard.places {
             self.wake(place);
+        }
+        let now = Instant::now();
+        for (place, Rung { connected, size }) in heard.rung {
+            match connected {
+                Some(true) => self.schedule.connected(&place, now),
+                Some(false) => self.schedule.gone(&place, now),
+                None => {}
+            }
+            if let Some(size) = size {
+                self.schedule.rung(&place, size, now);
+            }
+            match connected {
+                Some(true) => drop(self.connected.insert(place)),
+                Some(false) => drop(self.connected.remove(&place)),
+                None => {}
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! is parsed here, once, into types that cannot be wrong; everything else works with those types.
 
 pub mod command;
+pub mod doorbell;
 pub mod event;
 pub mod frame;
 pub mod ids;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use codeswarm_configs::{SlurmCluster, Ssh};
-use codeswarm_link::{Binary, LinkSettings, Login, WatchMode};
+use codeswarm_link::{Binary, LinkSettings, Listen, Login, WatchMode};
 
 use crate::core::SlurmSettings;
 
@@ -64,11 +64,12 @@ pub fn login(ssh: &Ssh, runtime_dir: &Path) -> Login {
 }
 
 /// What the link is told.
-pub fn link_settings(login: Login, binary: Binary, root: &Path, watch: WatchMode) -> LinkSettings {
+pub fn link_settings(login: Login, binary: Binary, root: &Path, watch: WatchMode, doorbell: Listen) -> LinkSettings {
     LinkSettings {
         login,
         root: root.to_string_lossy().into_owned(),
         binary,
         watch,
+        doorbell,
     }
 }

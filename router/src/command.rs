@@ -141,8 +141,10 @@ fn options(config: Config, mode: Mode, worker_command: Vec<OsString>) -> Result<
         codeswarm_configs::Watch::Inotify => codeswarm_mailbox::WatchMode::Inotify,
         codeswarm_configs::Watch::Poll => codeswarm_mailbox::WatchMode::Poll,
     };
+    let doorbell = config.cluster.doorbell;
     let follower = || FollowerConfig {
         watch,
+        doorbell,
         ..FollowerConfig::at(&root)
     };
     let (mailbox, link, slurm) = match &config.cluster.backend {
@@ -153,7 +155,7 @@ fn options(config: Config, mode: Mode, worker_command: Vec<OsString>) -> Result<
             match &cluster.ssh {
                 Some(ssh) => {
                     let login = cluster::login(ssh, &endpoint.runtime_dir);
-                    let settings = cluster::link_settings(login, binary, &root, watch);
+                    let settings = cluster::link_settings(login, binary, &root, watch, doorbell);
                     (MailboxAt::Linked(settings), Link::not_yet(), slurm)
                 }
                 None => {

@@ -14,6 +14,7 @@ pub mod checkup;
 pub mod cli;
 pub mod cluster;
 pub mod codex_swarm;
+pub mod doorbell;
 pub mod fakes;
 pub mod hostfs;
 pub mod json_process;

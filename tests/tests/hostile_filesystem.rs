@@ -33,10 +33,16 @@ impl Hostile {
 
     /// The same with faults that are there before anything is, and a launch in full.
     fn launch_with(hostfs: &Path, options: &[&str], faults: &[&str], launch: Value) -> Self {
+        Self::launch_rung(hostfs, options, faults, launch, "auto")
+    }
+
+    /// The same with the doorbell so. Where it is off, both sides look all the time and meet what is old.
+    fn launch_rung(hostfs: &Path, options: &[&str], faults: &[&str], launch: Value, doorbell: &str) -> Self {
         let cluster = TestCluster::hostile(hostfs, options);
         let workspace = SlurmWorkspace::echo(&cluster).configured(|config| {
             config["cluster"]["remote_binary"] = json!(requires::codeswarm());
             config["router"]["inject_timeout_seconds"] = json!(30);
+            config["cluster"]["doorbell"] = json!(doorbell);
         });
         let hostfs = HostFs::of(&cluster);
         for fault in faults {
@@ -137,7 +143,8 @@ impl Hostile {
 fn p2_p4_sizes_and_names_that_are_old_lose_and_double_nothing() {
     let Some(hostfs) = requires::hostfs() else { return };
     let options = ["--attributes-seconds", "3", "--names-seconds", "3"];
-    let mut hostile = Hostile::launch(&hostfs, &options, 2);
+    let launch = json!({"command": "swarm_launch", "nodes": 2});
+    let mut hostile = Hostile::launch_rung(&hostfs, &options, &[], launch, "off");
     hostile.rounds_until_told(&["stale_sizes"]);
     // The end of a swarm is a rename, which the other side does not see for a while.
     let told = HostFs::of(hostile.workspace.cluster());

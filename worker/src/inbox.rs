@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use codeswarm_mailbox::{Mailbox, Outcome, Tail, TailStep, Wakes, WatchMode};
+use codeswarm_mailbox::{Mailbox, Outcome, Rings, Tail, TailStep, Wakes, WatchMode};
 use codeswarm_protocol::inbox::InboxRecord;
 use codeswarm_protocol::{InjectionId, Place};
 use tokio::sync::mpsc;
@@ -14,6 +14,9 @@ use crate::error::WorkerError;
 
 /// How much is read at once, in bytes; a longer line is still read whole.
 const CHUNK: usize = 256 << 10;
+
+/// How often the inbox is looked at, for safety, while the follower would ring.
+const SWEEP: Duration = Duration::from_secs(45);
 
 /// How many inputs may wait for the worker; prompts can be long.
 const WAITING: usize = 4;
@@ -26,6 +29,8 @@ const REASON: usize = 300;
 pub struct InboxReader {
     /// What the inbox says.
     pub inputs: mpsc::Receiver<Input>,
+    /// Where the doorbell tells of the inbox.
+    pub rings: Rings,
     to_end: mpsc::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -41,6 +46,8 @@ impl InboxReader {
         if let Some(why) = wakes.why_polling() {
             tracing::info!(why, "the inbox is polled");
         }
+        wakes.sweep_every(SWEEP);
+        let rings = wakes.rings();
         wakes.add(place.clone());
         let (to_end, ends) = mpsc::channel(1);
         let (sender, inputs) = mpsc::channel(WAITING);
@@ -52,6 +59,7 @@ impl InboxReader {
         };
         Ok(Self {
             inputs,
+            rings,
             to_end,
             task: tokio::spawn(reading.run()),
         })
@@ -93,6 +101,7 @@ impl Reading {
                 return;
             };
             if let Some(place) = woken {
+                self.wakes.read_to(&place, offset);
                 self.wakes.looked(&place, outcome, since.elapsed());
             } else if self.inputs.send(Input::InboxEnd { offset }).await.is_err() {
                 return;

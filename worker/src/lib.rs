@@ -11,6 +11,7 @@
 //! | [`run`] | the loop that asks it and does what it says |
 //! | [`by_hand`] | the same without a loop, for simulations |
 //! | [`outbox`], [`inbox`], [`heartbeat`] | its three files |
+//! | [`doorbell`] | hints between it and the follower that a file has grown |
 //! | [`agent`] | the session with its agent |
 //! | [`keep`], [`last_words`] | the process that starts a worker again when it dies |
 //! | [`task_end`], [`last_life`] | what is said for a worker that will not be started again |
@@ -22,6 +23,7 @@ pub mod assignment;
 pub mod by_hand;
 pub mod command;
 pub mod core;
+pub mod doorbell;
 pub mod error;
 pub mod heartbeat;
 pub mod inbox;

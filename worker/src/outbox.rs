@@ -42,7 +42,7 @@ pub fn take(mailbox: &Mailbox, place: &Place) -> Result<(LineFile, Recovered), W
     Ok((file, reading.end()))
 }
 
-type Batch = Pin<Box<dyn Future<Output = Result<(), CommitError>>>>;
+type Batch = Pin<Box<dyn Future<Output = Result<u64, CommitError>>>>;
 
 /// The outbox of this life.
 pub struct Outbox {
@@ -50,6 +50,8 @@ pub struct Outbox {
     commit: Rc<GroupCommit>,
     under_way: Option<(Seq, Batch)>,
     durable: Seq,
+    /// The file's size after the last batch, in bytes.
+    size: u64,
     troubles: watch::Receiver<Option<Trouble>>,
     trouble: Option<Trouble>,
     /// The life's last record was said.
@@ -66,6 +68,7 @@ impl Outbox {
             commit: Rc::new(commit),
             under_way: None,
             durable: last,
+            size: 0,
             trouble: None,
             ended: false,
         })
@@ -77,6 +80,13 @@ impl Outbox {
         self.outbound.push(word, injection, Timestamp::from(SystemTime::now()));
     }
 
+    /// Says something that a person may want to know, unless the life's last record was said.
+    pub fn notice(&mut self, message: String) {
+        if !self.ended {
+            self.say(Word::Notice { message }, None);
+        }
+    }
+
     /// The last number given.
     pub fn last(&self) -> Seq {
         self.outbound.last()
@@ -85,6 +95,11 @@ impl Outbox {
     /// Every record up to this one is durable.
     pub fn durable(&self) -> Seq {
         self.durable
+    }
+
+    /// The size of the file as far as it is durable, in bytes; 0 before this life's first batch.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// Whether more may be said.
@@ -127,7 +142,7 @@ impl Outbox {
         tokio::select! {
             biased;
             done = batch => {
-                done?;
+                self.size = done?;
                 self.durable = *last;
                 self.under_way = None;
                 self.trouble_is_over();

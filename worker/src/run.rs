@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::agent::{Agent, Heard};
 use crate::core::recovery::Recovered;
 use crate::core::{Core, Effect, GivenUp, Identity, Input, Settings};
+use crate::doorbell::Doorbell;
 use crate::error::WorkerError;
 use crate::heartbeat::Heartbeat;
 use crate::inbox::InboxReader;
@@ -66,6 +67,7 @@ struct Worker {
     agent: Option<Box<Agent>>,
     home: Option<Home>,
     inbox: InboxReader,
+    doorbell: Doorbell,
     signals: Signals,
     heartbeat: Heartbeat,
     identity: Identity,
@@ -138,10 +140,12 @@ impl Worker {
             Purpose::GiveUp(given_up) => (None, None, Some(given_up)),
         };
         tracing::info!(%place, epoch = epoch.0, seq = recovered.last_seq.0, "the worker begins");
+        let inbox = InboxReader::start(&mailbox, &place)?;
         let mut worker = Self {
             signals,
             outbox: Outbox::start(outbox, place.clone(), epoch, recovered.last_seq)?,
-            inbox: InboxReader::start(&mailbox, &place)?,
+            doorbell: Doorbell::start(&mailbox, &place, inbox.rings.clone()),
+            inbox,
             agent,
             home,
             heartbeat: Heartbeat::every(heartbeat),
@@ -175,6 +179,7 @@ impl Worker {
     async fn work(&mut self) -> Result<&'static str, WorkerError> {
         loop {
             self.outbox.write();
+            self.doorbell.ring(self.outbox.size());
             let durable = self.outbox.durable();
             let command_waits = self.agent.as_mut().is_some_and(|agent| agent.pass_on(durable));
             if let Some(reason) = self.finished
@@ -202,6 +207,10 @@ impl Worker {
             done = self.outbox.progress() => done.map(|()| None).map_err(WorkerError::from),
             () = self.heartbeat.due() => {
                 self.beat();
+                Ok(None)
+            }
+            Some(message) = self.doorbell.notices.recv(), if listens => {
+                self.outbox.notice(message);
                 Ok(None)
             }
             input = self.inbox.inputs.recv(), if listens => match input {
@@ -273,6 +282,7 @@ impl Worker {
             agent,
             home,
             inbox,
+            doorbell,
             mailbox,
             place,
             end_by,
@@ -282,6 +292,8 @@ impl Worker {
         // Whatever is left of it is killed.
         drop(agent);
         drop(inbox);
+        // Kept until the outbox is in the archive, where the follower looks for it when the connection ends.
+        let _rung = doorbell;
         within(grace, end_by, outbox.archive(&mailbox, &place)).await?;
         if let Some(home) = home {
             home.remove();

@@ -75,7 +75,7 @@ async fn p9_a_filesystem_that_stalls_is_told_as_far_as_there_is_room() {
     let (requests, _request) = mpsc::channel(1);
     let (events, mut told) = mpsc::channel(1);
     let holding = Holding::begin(false, Instant::now());
-    let inboxes = Inboxes::start(&mailbox, &holding, 1, &Stalls::default(), &events).unwrap();
+    let inboxes = Inboxes::start(&mailbox, &holding, 1, &Stalls::default(), &Doorbell::default(), &events).unwrap();
     let desk = Desk {
         orders,
         requests,

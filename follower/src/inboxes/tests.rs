@@ -35,7 +35,7 @@ async fn p2_p3_a_line_for_a_mailbox_that_was_lost_is_not_written_and_an_earlier_
     let holding = Holding::begin(true, Instant::now());
     holding.is_lost();
     let (events, mut answers) = mpsc::channel(4);
-    let inboxes = Inboxes::start(&mailbox, &holding, 8, &Stalls::default(), &events).unwrap();
+    let inboxes = Inboxes::start(&mailbox, &holding, 8, &Stalls::default(), &Doorbell::default(), &events).unwrap();
     for again in [false, true] {
         assert!(inboxes.append(line(0, "i1", again)).await);
         let answer = answers.recv().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use codeswarm_link::{Binary, TroubleKind, WatchMode};
+use codeswarm_link::{Binary, Listen, TroubleKind, WatchMode};
 
 use super::{Bench, program};
 
@@ -27,9 +27,12 @@ async fn two_routers_deploy_the_same_program_at_once() {
         "it was there"
     );
 
-    let remote = one.follow(&path, &root, WatchMode::Auto).await.unwrap();
+    let remote = one.follow(&path, &root, WatchMode::Auto, Listen::Off).await.unwrap();
     assert!(remote.root.ends_with("/root"));
-    let held = other.follow(&path, &root, WatchMode::Auto).await.unwrap_err();
+    let held = other
+        .follow(&path, &root, WatchMode::Auto, Listen::Off)
+        .await
+        .unwrap_err();
     assert_eq!(held.kind, TroubleKind::MailboxHeld, "{held}");
     assert!(held.what.contains("process"), "{held}");
     one.close().await;
@@ -102,7 +105,7 @@ async fn a_program_that_does_not_start_says_why() {
     ];
     for (program, kind) in cases {
         let trouble = session
-            .follow(&program, &bench.root(), WatchMode::Auto)
+            .follow(&program, &bench.root(), WatchMode::Auto, Listen::Off)
             .await
             .unwrap_err();
         println!("{trouble}");

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use codeswarm_link::{RemoteFollower, TroubleKind, WatchMode};
+use codeswarm_link::{Listen, RemoteFollower, TroubleKind, WatchMode};
 use codeswarm_protocol::frame::{Downward, Ticket, Upward};
 use codeswarm_protocol::ids::Place;
 
@@ -21,7 +21,7 @@ async fn follow(bench: &Bench) -> (codeswarm_link::Session, RemoteFollower) {
     let session = bench.connect().await;
     let program = program();
     let remote = session
-        .follow(program.to_str().unwrap(), &bench.root(), WatchMode::Auto)
+        .follow(program.to_str().unwrap(), &bench.root(), WatchMode::Auto, Listen::Off)
         .await;
     (session, remote.unwrap())
 }

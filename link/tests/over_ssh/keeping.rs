@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use codeswarm_link::{Binary, Call, Follower, Link, LinkEvent, LinkSettings, RunError, TroubleKind, WatchMode};
+use codeswarm_link::{Binary, Call, Follower, Link, LinkEvent, LinkSettings, Listen, RunError, TroubleKind, WatchMode};
 use codeswarm_protocol::frame::Upward;
 
 use super::{Bench, program};
@@ -14,6 +14,7 @@ fn start(bench: &Bench, binary: Binary) -> Link {
         root: bench.root(),
         binary,
         watch: WatchMode::Auto,
+        doorbell: Listen::Off,
     })
 }
 
@@ -195,6 +196,7 @@ async fn a_link_that_is_let_go_while_it_connects_leaves_no_process() {
         root: bench.root(),
         binary: bench.installed(),
         watch: WatchMode::Auto,
+        doorbell: Listen::Off,
     });
     let sockets = bench.path("s").to_str().unwrap().to_owned();
     while found(&format!("^{mark}")).is_empty() {

@@ -7,6 +7,7 @@
 mod agents;
 mod client;
 mod configuration;
+mod doorbell;
 mod frames;
 mod names;
 mod pieces;
@@ -18,6 +19,7 @@ mod tail;
 pub use agents::{agent_output, codex_messages, codex_session, echo_scripts};
 pub use client::{client_commands, client_stream};
 pub use configuration::{configurations, launch_files, launch_parameters};
+pub use doorbell::doorbell_lines;
 pub use frames::{frames_downward, frames_upward};
 pub use names::{names, node_selectors};
 pub use records::{inbox_lines, outbox_lines, state_files};
@@ -38,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("codex_messages", codex_messages),
     ("codex_session", codex_session),
     ("configurations", configurations),
+    ("doorbell_lines", doorbell_lines),
     ("echo_scripts", echo_scripts),
     ("frames_downward", frames_downward),
     ("frames_upward", frames_upward),

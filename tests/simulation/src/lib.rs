@@ -8,6 +8,9 @@
 //! its threads, lease and schedule of looks (`codeswarm_follower::by_hand`), the worker but for its loop, signals and
 //! processes (`codeswarm_worker::by_hand`), and all of the mailbox but the system calls below
 //! `codeswarm_mailbox::storage`. Frames are handed over as values, not as bytes.
+//!
+//! Files are looked at whenever the seed says so: at once after a write or minutes later, twice, or for nothing. That is all that
+//! the doorbell can do to a reader, with rings that come, are lost, late, doubled or forged; so it is not played besides.
 
 mod agent;
 mod disk;
