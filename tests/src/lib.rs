@@ -9,6 +9,7 @@
 
 pub mod account;
 pub mod app_server;
+pub mod bench;
 pub mod chaos;
 pub mod checkup;
 pub mod cli;
