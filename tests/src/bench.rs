@@ -12,15 +12,20 @@
 //! | [`usage`] | what a process costs: time, memory, system calls |
 //! | [`outboxes`] | files full of records |
 //! | [`drain`] | how fast a program writes what it is to write |
+//! | [`played`] | a job whose workers are played ([`crate::swarm_simulator`]) and whose Slurm is a few scripts |
+//! | [`listener`] | a client that measures what it hears |
 
 pub mod drain;
+mod end_to_end;
 pub mod figures;
 mod follow_drain;
 mod footprint;
 pub mod lab;
+pub mod listener;
 pub mod machine;
 pub mod outboxes;
 pub mod page;
+pub mod played;
 pub mod report;
 pub mod usage;
 
@@ -40,4 +45,4 @@ pub struct Experiment {
 }
 
 /// All of them, in the order in which they are run and printed.
-pub const ALL: &[Experiment] = &[footprint::EXPERIMENT, follow_drain::EXPERIMENT];
+pub const ALL: &[Experiment] = &[footprint::EXPERIMENT, follow_drain::EXPERIMENT, end_to_end::EXPERIMENT];

@@ -30,6 +30,7 @@ pub mod slurm_workspace;
 pub mod small_disk;
 pub mod ssh_trouble;
 pub mod stream;
+pub mod swarm_simulator;
 pub mod workspace;
 
 /// How long a test waits for what must come. Generous, since a loaded machine is no failure; a test that passes waits

@@ -34,8 +34,7 @@ fn run(lab: &Lab) -> Report {
         one,
         Unit::Times,
         one >= 0.8,
-        "The follower finds line ends and checks for runs of NULs, which tail does not: a system call less for each chunk \
-         (splice) is not possible for bytes that are looked at, but larger reads would save some.",
+        "The follower hands pages from the file to the pipe (splice); where a filesystem or kernel does not, it reads and writes.",
     );
     report.note("Files are in the page cache. The reader reads into a buffer of 1 MiB and forgets it.");
     report

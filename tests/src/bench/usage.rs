@@ -80,3 +80,17 @@ impl Drop for Killed {
         let _ = self.0.wait();
     }
 }
+
+/// Lets this process, and those that it starts, have as many files open as the system allows it.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // It is what it was if this is refused, and what then cannot be opened says so.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+}
