@@ -13,10 +13,13 @@
 //! | [`outboxes`] | files full of records |
 //! | [`drain`] | how fast a program writes what it is to write |
 //! | [`played`] | a job whose workers are played ([`crate::swarm_simulator`]) and whose Slurm is a few scripts |
+//! | [`remote`] | the same behind a real sshd |
 //! | [`listener`] | a client that measures what it hears |
 
+mod delta_latency;
 pub mod drain;
 mod end_to_end;
+mod fan_out;
 pub mod figures;
 mod follow_drain;
 mod footprint;
@@ -26,7 +29,9 @@ pub mod machine;
 pub mod outboxes;
 pub mod page;
 pub mod played;
+pub mod remote;
 pub mod report;
+mod scale;
 pub mod usage;
 
 pub use lab::Lab;
@@ -45,4 +50,11 @@ pub struct Experiment {
 }
 
 /// All of them, in the order in which they are run and printed.
-pub const ALL: &[Experiment] = &[footprint::EXPERIMENT, follow_drain::EXPERIMENT, end_to_end::EXPERIMENT];
+pub const ALL: &[Experiment] = &[
+    footprint::EXPERIMENT,
+    follow_drain::EXPERIMENT,
+    delta_latency::EXPERIMENT,
+    end_to_end::EXPERIMENT,
+    scale::EXPERIMENT,
+    fan_out::EXPERIMENT,
+];

@@ -21,6 +21,16 @@ impl Lab {
         if self.quick { quick } else { measured }
     }
 
+    /// The program that plays swarms: beside this one.
+    #[track_caller]
+    pub fn simulator(&self) -> PathBuf {
+        let beside = std::env::current_exe().map(|program| program.with_file_name("codeswarm-swarm-simulator"));
+        match beside {
+            Ok(program) if program.is_file() => program,
+            other => panic!("there is no codeswarm-swarm-simulator beside this program: {other:?}"),
+        }
+    }
+
     /// A folder that is gone when its value is.
     pub fn folder(&self) -> TempDir {
         // A short name: sockets are made in such folders.

@@ -30,7 +30,7 @@ pub struct Heard {
     pub turns: u64,
     /// Prompts that are in their inboxes.
     pub delivered: u64,
-    /// First deltas of an answer to a prompt.
+    /// Pieces of answers.
     pub deltas: u64,
     /// How old each marked delta was, in seconds.
     pub latencies: Vec<f64>,
@@ -44,6 +44,8 @@ pub struct Heard {
     pub last: Option<Instant>,
     /// The last record's number, by node.
     last_seq: HashMap<u64, u64>,
+    /// Acknowledged prompts of the request that was acknowledged last.
+    acknowledged: (Vec<u8>, u64),
     kept: Vec<Value>,
     ended: bool,
 }
@@ -248,6 +250,8 @@ impl Heard {
             self.turns += 1;
         } else if kind.starts_with(b"inject_delivered\"") {
             self.delivered += 1;
+        } else if kind.starts_with(b"inject_ack\"") {
+            self.acknowledgement(line);
         } else if let Some(kept) = Self::is_kept(kind).then(|| serde_json::from_slice(line)) {
             self.kept.extend(kept.ok());
         }
@@ -266,6 +270,27 @@ impl Heard {
                 *last = seq;
             }
         }
+    }
+
+    fn acknowledgement(&mut self, line: &[u8]) {
+        const KEY: &[u8] = b"\"request_id\":\"";
+        let Some(at) = memchr::memmem::find(line, KEY) else {
+            return;
+        };
+        let request = line[at + KEY.len()..]
+            .split(|byte| *byte == b'"')
+            .next()
+            .unwrap_or_default();
+        if self.acknowledged.0 != request {
+            self.acknowledged = (request.to_vec(), 0);
+        }
+        self.acknowledged.1 += 1;
+    }
+
+    /// How many prompts of this request, if it is the last one, are acknowledged.
+    pub fn acknowledged(&self, request: &str) -> u64 {
+        let (last, count) = &self.acknowledged;
+        if last == request.as_bytes() { *count } else { 0 }
     }
 
     fn is_kept(kind: &[u8]) -> bool {

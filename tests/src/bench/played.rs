@@ -7,7 +7,7 @@ use std::process::Command;
 
 use codeswarm_mailbox::Mailbox;
 use codeswarm_protocol::{JobId, Place};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::listener::Listener;
 use super::outboxes::place;
@@ -45,22 +45,22 @@ pub struct PlayedSwarm {
 impl PlayedSwarm {
     /// A swarm of so many nodes of which nobody knows yet; `watch` is the configuration's `cluster.watch`.
     pub fn new(nodes: u32, watch: &str) -> Self {
-        Self::configured(nodes, watch, |_| ())
+        Self::made(nodes, watch, |workspace, _| workspace)
     }
 
-    /// The same with further changes of the configuration.
-    pub fn configured(nodes: u32, watch: &str, change: impl FnOnce(&mut Value)) -> Self {
+    /// The same with further changes of the workspace, which is given with the folder of Slurm's programs.
+    pub fn made(nodes: u32, watch: &str, change: impl FnOnce(Workspace, &Path) -> Workspace) -> Self {
         let workspace = Workspace::echo().configured(|config| {
             config["cluster"]["backend"] = json!("slurm");
             config["cluster"]["slurm"] = json!({"partition": "compute"});
             config["cluster"]["watch"] = json!(watch);
             // The program is not copied into each workspace: no job starts it.
             config["cluster"]["remote_binary"] = json!("/nowhere/codeswarm");
-            change(config);
         });
-        let swarm = Self { workspace, nodes };
-        write_programs(&swarm.programs(), nodes);
-        swarm
+        let programs = workspace.path().join("slurm");
+        write_programs(&programs, nodes);
+        let workspace = change(workspace, &programs);
+        Self { workspace, nodes }
     }
 
     /// The folder of the stand-ins for Slurm's programs.
