@@ -13,16 +13,21 @@
 //! | [`outboxes`] | files full of records |
 //! | [`drain`] | how fast a program writes what it is to write |
 //! | [`played`] | a job whose workers are played ([`crate::swarm_simulator`]) and whose Slurm is a few scripts |
+//! | [`idle_follower`] | a follower with nothing to do |
 //! | [`remote`] | the same behind a real sshd |
 //! | [`listener`] | a client that measures what it hears |
 
+mod clients;
 mod delta_latency;
 pub mod drain;
 mod end_to_end;
 mod fan_out;
 pub mod figures;
 mod follow_drain;
+mod follow_idle;
+mod follow_skew;
 mod footprint;
+pub mod idle_follower;
 pub mod lab;
 pub mod listener;
 pub mod machine;
@@ -31,6 +36,7 @@ pub mod page;
 pub mod played;
 pub mod remote;
 pub mod report;
+mod restart;
 mod scale;
 pub mod usage;
 
@@ -53,8 +59,12 @@ pub struct Experiment {
 pub const ALL: &[Experiment] = &[
     footprint::EXPERIMENT,
     follow_drain::EXPERIMENT,
+    follow_idle::EXPERIMENT,
+    follow_skew::EXPERIMENT,
     delta_latency::EXPERIMENT,
     end_to_end::EXPERIMENT,
     scale::EXPERIMENT,
     fan_out::EXPERIMENT,
+    clients::EXPERIMENT,
+    restart::EXPERIMENT,
 ];

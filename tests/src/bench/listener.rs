@@ -307,6 +307,11 @@ impl Heard {
         KEPT.iter().any(|kept| kind.starts_with(kept))
     }
 
+    /// Forgets the answers that were kept, where many come.
+    pub fn forget_answers(&mut self) {
+        self.kept.clear();
+    }
+
     /// How many nodes have been heard of.
     pub fn nodes(&self) -> usize {
         self.last_seq.len()
