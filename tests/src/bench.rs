@@ -15,6 +15,7 @@
 //! | [`played`] | a job whose workers are played ([`crate::swarm_simulator`]) and whose Slurm is a few scripts |
 //! | [`idle_follower`] | a follower with nothing to do |
 //! | [`remote`] | the same behind a real sshd |
+//! | [`slow_link`] | a line far away |
 //! | [`listener`] | a client that measures what it hears |
 
 mod clients;
@@ -28,7 +29,10 @@ mod follow_idle;
 mod follow_skew;
 mod footprint;
 pub mod idle_follower;
+mod inject_rtt;
 pub mod lab;
+mod launch;
+mod link_drain;
 pub mod listener;
 pub mod machine;
 pub mod outboxes;
@@ -38,6 +42,7 @@ pub mod remote;
 pub mod report;
 mod restart;
 mod scale;
+pub mod slow_link;
 pub mod usage;
 
 pub use lab::Lab;
@@ -67,4 +72,7 @@ pub const ALL: &[Experiment] = &[
     fan_out::EXPERIMENT,
     clients::EXPERIMENT,
     restart::EXPERIMENT,
+    inject_rtt::EXPERIMENT,
+    link_drain::EXPERIMENT,
+    launch::EXPERIMENT,
 ];

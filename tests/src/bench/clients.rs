@@ -19,7 +19,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 };
 
 fn run(lab: &Lab) -> Report {
-    let (nodes, rate, seconds) = lab.size((64, 20, 10), (8, 20, 1));
+    let (nodes, rate, seconds) = lab.size((64, 20, 6), (8, 20, 1));
     let counts: &[usize] = lab.size(&[1, 8, 64], &[1, 4]);
     let mut table = Table::new(
         format!(

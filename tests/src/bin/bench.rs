@@ -31,10 +31,10 @@ struct Arguments {
     /// List the experiments, and do nothing.
     #[arg(long)]
     list: bool,
-    /// How often each thing is measured; at least 5 but with --quick.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    runs: u16,
-    /// Small sizes and two runs: the figures mean nothing.
+    /// How often each thing is measured: 5 times, or more; 2 with --quick.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: Option<u16>,
+    /// Small sizes: the figures mean nothing.
     #[arg(long)]
     quick: bool,
     /// Leave out those that need a Slurm and an sshd.
@@ -65,10 +65,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let runs = if arguments.quick {
-        2
-    } else {
-        usize::from(arguments.runs).max(5)
+    let runs = match (arguments.runs, arguments.quick) {
+        (Some(runs), true) => usize::from(runs),
+        (None, true) => 2,
+        // Fewer have no spread.
+        (runs, false) => usize::from(runs.unwrap_or(5)).max(5),
     };
     let lab = Lab {
         quick: arguments.quick,
