@@ -40,11 +40,11 @@ impl Unit {
     /// One figure, for reading.
     pub fn told(self, value: f64) -> String {
         match self {
-            Self::Seconds => match value {
-                _ if value >= 100.0 => format!("{value:.0} s"),
-                _ if value >= 1.0 => format!("{value:.2} s"),
-                _ if value >= 1e-3 => format!("{} ms", significant(value * 1e3)),
-                _ => format!("{} µs", significant(value * 1e6)),
+            Self::Seconds => match value.abs() {
+                size if size < 1e-3 => format!("{} µs", significant(value * 1e6)),
+                size if size < 1.0 => format!("{} ms", significant(value * 1e3)),
+                size if size < 100.0 => format!("{value:.2} s"),
+                _ => format!("{value:.0} s"),
             },
             Self::Bytes => format!("{} MB", significant(value / 1e6)),
             Self::Memory => format!("{} MiB", significant(value / f64::from(1 << 20))),

@@ -51,7 +51,7 @@ fn run(lab: &Lab) -> Report {
     let turns = turns(&played);
     router.wait("all turns", |heard| (heard.turns >= turns).then_some(()));
     router.leave();
-    let state = std::fs::metadata(played.workspace().state_dir().join("router.db")).map_or(0, |file| file.len());
+    let state = std::fs::metadata(played.workspace().state_dir().join("state.sqlite")).map_or(0, |file| file.len());
     let (mut pong, mut list, mut caught, mut processor, mut memory) = (vec![], vec![], vec![], vec![], vec![]);
     for _ in 0..lab.runs {
         let began = Instant::now();
