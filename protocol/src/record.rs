@@ -328,7 +328,10 @@ impl<'line> RecordHead<'line> {
     /// takes any bytes.
     pub fn parse(line: &'line [u8]) -> Result<Self, serde_json::Error> {
         let line = std::str::from_utf8(line).map_err(serde::de::Error::custom)?;
-        serde_json::from_str(line)
+        match crate::record_head::quick(line) {
+            Some(head) => Ok(head),
+            None => serde_json::from_str(line),
+        }
     }
 }
 
