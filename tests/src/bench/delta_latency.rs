@@ -69,7 +69,8 @@ fn run(lab: &Lab) -> Report {
     report.note(
         "The agent's write, the worker's group commit and the agent's own time are not in it: a delta is appended with one write, \
          its text being the time just before. tail is `tail -q -n 0 -F` on all files, with `---disable-inotify -s 0.01` where \
-         the router polls.",
+         the router polls: that is 100 look-ups a second of each file, 100,000 for 1,024 of them, where the router makes 50 that find \
+         nothing in all.",
     );
     report
 }

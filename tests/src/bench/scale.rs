@@ -159,7 +159,9 @@ fn targets(report: &mut Report, way: &str, played: &Played) {
         late,
         Unit::Seconds,
         late <= 0.25,
-        "Simulator, follower, router and client share the machine's processors: look at the router's share of one.",
+        "Each delta comes alone in its file, and each is an event of inotify, a look, a frame and a write, handed from thread to \
+         thread: taking in all files that have moved in one turn would do it. A machine with more cores, or with less to do beside, \
+         hides it.",
     );
     report.target(
         &format!("nothing lost, {way}"),
