@@ -84,13 +84,11 @@ impl<'line> Scan<'line> {
     fn plain(&mut self) -> Option<&'line str> {
         self.expect(b'"')?;
         let begin = self.at;
-        loop {
-            match self.next()? {
-                b'"' => return self.text.get(begin..self.at - 1),
-                b'\\' | 0..0x20 => return None,
-                _ => {}
-            }
-        }
+        let stops = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < 0x20;
+        let length = self.rest().iter().position(stops)?;
+        self.at += length;
+        self.expect(b'"')?;
+        self.text.get(begin..begin + length)
     }
 
     /// Digits alone.
