@@ -199,9 +199,8 @@ impl Listener {
 fn listen(shared: Arc<Shared>, stream: impl Read + Send + 'static) {
     std::thread::spawn(move || {
         let mut stream = BufReader::with_capacity(1 << 20, stream);
-        loop {
-            // All whole lines of a buffer under one lock.
-            let Ok(piece) = stream.fill_buf() else { break };
+        // All whole lines of a buffer under one lock.
+        while let Ok(piece) = stream.fill_buf() {
             if piece.is_empty() {
                 break;
             }
