@@ -15,6 +15,7 @@ pub mod line;
 pub mod nodes;
 pub mod position;
 pub mod record;
+mod record_head;
 pub mod rejection;
 pub mod schema;
 pub mod timestamp;

@@ -329,6 +329,9 @@ impl<'line> RecordHead<'line> {
     /// takes any bytes.
     pub fn parse(line: &'line [u8]) -> Result<Self, serde_json::Error> {
         let line = std::str::from_utf8(line).map_err(serde::de::Error::custom)?;
+        if let Some(head) = crate::record_head::quick(line) {
+            return Ok(head);
+        }
         // An array of the same values would be taken, too, and no event can be made of one.
         if !line.trim_start().starts_with('{') {
             return Err(serde::de::Error::custom("a record is a JSON object"));

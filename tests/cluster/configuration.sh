@@ -1,14 +1,12 @@
 # The files that a test cluster's programs read, written by `up` into $dir: slurm.conf, sshd_config, ssh_config, env.sh
-# and an example configuration of Codeswarm. Needs $dir, $user, $sshd_port, $slurmctld_port, $node_ports and $fuse.
-
-nodes=4
+# and an example configuration of Codeswarm. Needs $dir, $user, $sshd_port, $slurmctld_port, $nodes, $node_ports and $fuse.
 
 write_slurm_conf() {
   local host node
   host=$(hostname -s)
   {
     cat <<TEXT
-# Four nodes on one machine: each slurmd has its own name, port and spool folder.
+# Nodes on one machine: each slurmd has its own name, port and spool folder.
 ClusterName=testcluster
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$slurmctld_port

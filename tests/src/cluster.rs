@@ -63,6 +63,11 @@ impl TestCluster {
         Self::of(running)
     }
 
+    /// One for its caller alone, of so many nodes.
+    pub fn of_nodes(count: u32) -> Self {
+        Self::of(Running::up(&["--nodes", &count.to_string()], None, |_| ()).0)
+    }
+
     /// One for this test alone, whose nodes see [`TestCluster::work`] through other mounts than the login node does.
     pub fn with_views() -> Self {
         Self::of(Running::up(&["--fuse"], None, |_| ()).0)

@@ -9,6 +9,7 @@
 
 pub mod account;
 pub mod app_server;
+pub mod bench;
 pub mod chaos;
 pub mod checkup;
 pub mod cli;
@@ -30,6 +31,7 @@ pub mod slurm_workspace;
 pub mod small_disk;
 pub mod ssh_trouble;
 pub mod stream;
+pub mod swarm_simulator;
 pub mod workspace;
 
 /// How long a test waits for what must come. Generous, since a loaded machine is no failure; a test that passes waits

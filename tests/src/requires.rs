@@ -30,6 +30,11 @@ pub fn python() -> Option<PathBuf> {
     Requirement::Python.meet()
 }
 
+/// valgrind, from the PATH, to count instructions.
+pub fn valgrind() -> Option<PathBuf> {
+    Requirement::Valgrind.meet()
+}
+
 /// The right to mount a small filesystem; returns whether it is there.
 pub fn small_disk() -> Option<PathBuf> {
     Requirement::SmallDisk.meet()
@@ -93,6 +98,8 @@ pub enum Requirement {
     Node,
     /// Python 3.
     Python,
+    /// valgrind with its callgrind.
+    Valgrind,
     /// The right to mount a small filesystem.
     SmallDisk,
     /// Slurm, munge, sshd and ssh.
@@ -105,10 +112,11 @@ pub enum Requirement {
 
 impl Requirement {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Codex,
         Self::Node,
         Self::Python,
+        Self::Valgrind,
         Self::SmallDisk,
         Self::Cluster,
         Self::ClusterViews,
@@ -121,6 +129,7 @@ impl Requirement {
             Self::Codex => "codex",
             Self::Node => "node",
             Self::Python => "python",
+            Self::Valgrind => "valgrind",
             Self::SmallDisk => "small_disk",
             Self::Cluster => "cluster",
             Self::ClusterViews => "cluster_views",
@@ -136,6 +145,7 @@ impl Requirement {
             }
             Self::Node => "Node.js: run `tests/run`, which installs it, or put `node` on the PATH",
             Self::Python => "Python 3: run `tests/run`, which installs it, or put `python3` on the PATH",
+            Self::Valgrind => "valgrind: run `tests/run`, which installs it, or put `valgrind` on the PATH",
             Self::SmallDisk => "the right to mount a small tmpfs: run as root, in a container with CAP_SYS_ADMIN",
             Self::Cluster => {
                 "Slurm, munge and OpenSSH: run `tests/run`, which installs them, or install slurm-wlm, munge, \
@@ -158,6 +168,7 @@ impl Requirement {
             Self::Codex => std::env::var_os("CODESWARM_TEST_CODEX").map(PathBuf::from),
             Self::Node => on_the_path("node"),
             Self::Python => on_the_path("python3"),
+            Self::Valgrind => on_the_path("valgrind"),
             Self::SmallDisk => SmallDisk::is_possible().then(|| PathBuf::from("/")),
             Self::Cluster => TestCluster::PROGRAMS
                 .iter()

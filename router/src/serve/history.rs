@@ -317,12 +317,17 @@ impl Server {
 
 /// The records of a part, with their lines.
 fn heads(data: &Bytes) -> Vec<(RecordHead<'_>, &[u8])> {
-    data.split_inclusive(|byte| *byte == b'\n')
-        .filter_map(|line| {
+    let mut heads = Vec::new();
+    let mut start = 0;
+    for newline in memchr::memchr_iter(b'\n', data) {
+        let line = data.get(start..=newline).unwrap_or_default();
+        start = newline + 1;
+        heads.extend(
             RecordHead::parse(line)
                 .ok()
                 .filter(|head| head.seq.0 > 0)
-                .map(|head| (head, line))
-        })
-        .collect()
+                .map(|head| (head, line)),
+        );
+    }
+    heads
 }

@@ -84,10 +84,7 @@ impl Server {
         let mut start = 0;
         let mut effects = Vec::new();
         let at = self.now();
-        while let Some(length) = data
-            .get(start..)
-            .and_then(|rest| rest.iter().position(|byte| *byte == b'\n'))
-        {
+        while let Some(length) = data.get(start..).and_then(|rest| memchr::memchr(b'\n', rest)) {
             let line = data.slice(start..=start + length);
             let begins = offset + start as u64;
             start += length + 1;
