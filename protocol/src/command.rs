@@ -67,6 +67,8 @@ pub enum Command {
     SwarmTerminate(SwarmTerminate),
     /// Receive the events of a swarm, or of all.
     Subscribe(Subscribe),
+    /// Hear again what a request has caused, and what comes of it.
+    Recall(Recall),
     /// Which providers there are.
     ProvidersList(ProvidersList),
     /// Is the router there?
@@ -255,6 +257,13 @@ impl Since {
     pub const ALL_OTHERS: &str = "*";
 }
 
+/// Hear again what an earlier request has caused, from its start, and what comes of it; of any client, and without its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Recall {
+    /// The `request_id` of that request.
+    pub of: RequestId,
+}
+
 /// Which providers there are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ProvidersList {}
@@ -268,7 +277,7 @@ pub struct Ping {}
 pub struct Shutdown {}
 
 /// The names of all commands, for messages.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 13] = [
     "swarm_launch",
     "swarm_adopt",
     "inject",
@@ -278,6 +287,7 @@ pub const COMMANDS: [&str; 12] = [
     "swarm_status",
     "swarm_terminate",
     "subscribe",
+    "recall",
     "providers_list",
     "ping",
     "shutdown",
@@ -296,6 +306,7 @@ impl Command {
             Self::SwarmStatus(_) => "swarm_status",
             Self::SwarmTerminate(_) => "swarm_terminate",
             Self::Subscribe(_) => "subscribe",
+            Self::Recall(_) => "recall",
             Self::ProvidersList(_) => "providers_list",
             Self::Ping(_) => "ping",
             Self::Shutdown(_) => "shutdown",
@@ -408,6 +419,7 @@ fn command(name: &str, fields: Map<String, Value>) -> Result<Command, Rejection>
         "swarm_status" => Command::SwarmStatus(take(fields)?),
         "swarm_terminate" => Command::SwarmTerminate(take(fields)?),
         "subscribe" => Command::Subscribe(take(fields)?),
+        "recall" => Command::Recall(take(fields)?),
         "providers_list" => Command::ProvidersList(take(fields)?),
         "ping" => Command::Ping(take(fields)?),
         "shutdown" => Command::Shutdown(take(fields)?),

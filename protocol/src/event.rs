@@ -105,6 +105,17 @@ pub enum NodeState {
     Lost,
 }
 
+/// One prompt in `recalled`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecalledInjection {
+    /// The injection.
+    pub injection_id: InjectionId,
+    /// The job.
+    pub job_id: JobId,
+    /// The node.
+    pub node_id: NodeId,
+}
+
 /// One node in `swarm_status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeStatus {
@@ -277,6 +288,13 @@ pub enum RouterWord {
         /// Each node; only in the answer to the command.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         nodes: Vec<NodeStatus>,
+    },
+    /// A request is known; what it has caused is told again from its start, and what comes of it follows.
+    Recalled {
+        /// The request's own `request_id`, which all that it caused carries.
+        of: RequestId,
+        /// The prompts that it caused: one `inject_ack` each, and one end. None of a launch without a first prompt.
+        injections: Vec<RecalledInjection>,
     },
     /// All swarms that this router knows.
     SwarmList {

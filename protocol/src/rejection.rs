@@ -21,6 +21,8 @@ pub enum RejectionCode {
     UnknownSwarm,
     /// No such job.
     UnknownJob,
+    /// No such request, or none that is kept.
+    UnknownRequest,
     /// The swarm has no such node.
     NodeOutOfRange,
     /// The prompt is empty.

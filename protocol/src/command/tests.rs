@@ -147,7 +147,7 @@ fn an_answer_that_contradicts_itself_is_refused() {
 #[test]
 fn every_command_goes_through_its_own_name() {
     for name in COMMANDS {
-        let extra = r#""nodes":1,"swarm_id":"s","job_id":"1","content":"x","call_id":"c","approved":true"#;
+        let extra = r#""nodes":1,"swarm_id":"s","job_id":"1","content":"x","call_id":"c","of":"r","approved":true"#;
         let line = format!(r#"{{"command":"{name}",{extra}}}"#);
         assert_eq!(Request::parse(line.as_bytes()).unwrap().command.name(), name);
     }

@@ -3,9 +3,9 @@
 use codeswarm_protocol::command::{
     ApproveExecution, Command, Inject, Interrupt, Request, SwarmStatus as StatusCommand, Target,
 };
-use codeswarm_protocol::event::{RouterEvent, RouterWord, SwarmSummary};
+use codeswarm_protocol::event::{RecalledInjection, RouterEvent, RouterWord, SwarmSummary};
 use codeswarm_protocol::inbox::Control;
-use codeswarm_protocol::{Place, Rejection, RejectionCode, SwarmId};
+use codeswarm_protocol::{Place, Rejection, RejectionCode, RequestId, SwarmId};
 
 use super::answer::{Asker, answer, launched, reject};
 use super::model::Outgoing;
@@ -46,6 +46,9 @@ impl Core {
         known: Option<KnownRequest>,
         context: &mut Context<'_>,
     ) -> Result<(), Rejection> {
+        if let Command::Recall(recall) = command {
+            return self.recall(asker, recall.of, known, context);
+        }
         let fingerprint = match asker.request_id {
             Some(_) => serde_json::to_string(&command)
                 .map(|text| fingerprint(&text))
@@ -70,10 +73,10 @@ impl Core {
             Command::SwarmList(_) => self.list(asker, context),
             Command::SwarmStatus(StatusCommand { swarm_id }) => self.answer_status(asker, &swarm_id, context)?,
             Command::SwarmTerminate(terminate) => self.terminate(asker, &terminate.swarm_id, context)?,
-            Command::Subscribe(_) => {
+            Command::Subscribe(_) | Command::Recall(_) => {
                 return Err(Rejection::new(
                     RejectionCode::State,
-                    "a subscription reached the core; this is a defect",
+                    "a subscription or a recall reached the core as a command; this is a defect",
                 ));
             }
             Command::ProvidersList(_) => {
@@ -127,6 +130,57 @@ impl Core {
             }
             _ => {}
         }
+        self.tell_again(asker, known, context);
+        Ok(())
+    }
+
+    /// What a request of whichever client has caused is told to this one, too.
+    fn recall(
+        &mut self,
+        asker: &Asker,
+        of: RequestId,
+        known: Option<KnownRequest>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
+        let Some(known) = known else {
+            let why = match self.is_launch_under_way(&of) {
+                true => {
+                    "is a launch that is still on its way to Slurm; ask again, or send the launch again, which is answered when it is there"
+                }
+                false => "this router has carried out no such request that acts",
+            };
+            return Err(Rejection::field(RejectionCode::UnknownRequest, "of", why));
+        };
+        let injections = known.injections.iter();
+        let injections = injections.map(|(injection_id, place, _)| RecalledInjection {
+            injection_id: injection_id.clone(),
+            job_id: place.job_id.clone(),
+            node_id: place.node_id,
+        });
+        let word = RouterWord::Recalled {
+            of: of.clone(),
+            injections: injections.collect(),
+        };
+        let swarm = match (&known.swarm_id, known.injections.first()) {
+            (Some(swarm_id), _) => self.swarms.get(swarm_id),
+            (None, Some((_, place, _))) => self.swarm_of_job(&place.job_id),
+            (None, None) => None,
+        };
+        let event = match swarm {
+            Some(swarm) => swarm.event(word, context.at.wall),
+            None => context.event(word),
+        };
+        answer(asker, event, context);
+        let as_who_asked_first = Asker {
+            client: asker.client,
+            request_id: Some(of),
+        };
+        self.tell_again(&as_who_asked_first, known, context);
+        Ok(())
+    }
+
+    /// What a request has caused is told from its start, as to whoever made it.
+    fn tell_again(&mut self, asker: &Asker, known: KnownRequest, context: &mut Context<'_>) {
         if let Some(swarm) = known.swarm_id.as_ref().and_then(|id| self.swarms.get(id)) {
             context.effects.push(Effect::FollowSwarm {
                 client: asker.client,
@@ -148,7 +202,6 @@ impl Core {
                 from,
             });
         }
-        Ok(())
     }
 
     fn inject(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use codeswarm_configs::SlurmSection;
 use codeswarm_protocol::frame::Downward;
 use codeswarm_protocol::launch::LaunchSpec;
-use codeswarm_protocol::{JobId, Rejection, SwarmId};
+use codeswarm_protocol::{JobId, Rejection, RequestId, SwarmId};
 use codeswarm_slurm::{BatchJob, Call, batch};
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +156,12 @@ impl Core {
         }
         under_way.asker = Some(asker.clone());
         Some(Ok(()))
+    }
+
+    /// Whether a launch of that name is still on its way to Slurm.
+    pub(super) fn is_launch_under_way(&self, name: &RequestId) -> bool {
+        let mut launches = self.submissions.values();
+        launches.any(|one| one.swarm.request_id.as_ref() == Some(name))
     }
 
     /// Launches that an earlier life had handed to Slurm.

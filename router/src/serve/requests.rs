@@ -31,6 +31,7 @@ fn needs_the_link(command: &Command) -> bool {
         | Command::SwarmStatus(_)
         | Command::SwarmTerminate(_) => true,
         Command::SwarmList(_)
+        | Command::Recall(_)
         | Command::Subscribe(_)
         | Command::ProvidersList(_)
         | Command::Ping(_)
@@ -107,7 +108,11 @@ impl Server {
         if needs_the_link(&request.command) {
             self.tell_if_link_is_down(id);
         }
-        let known = match &request.request_id {
+        let wanted = match &request.command {
+            Command::Recall(recall) => Some(&recall.of),
+            _ => request.request_id.as_ref(),
+        };
+        let known = match wanted {
             None => None,
             Some(name) => match self.batch.request(name) {
                 Some(known) => Some(known),

@@ -29,6 +29,15 @@ struct Fields {
     status: Option<Value>,
     #[serde(default)]
     positions: BTreeMap<String, Position>,
+    of: Option<String>,
+    #[serde(default)]
+    injections: Vec<Recalled>,
+}
+
+/// A prompt in `recalled`.
+#[derive(Deserialize)]
+struct Recalled {
+    injection_id: String,
 }
 
 impl Fields {
@@ -53,6 +62,8 @@ struct Open {
     /// Its turn among all of them.
     number: u64,
     line: Vec<u8>,
+    /// Of a recall: the request whose name its prompts carry.
+    of: Option<String>,
     awaits: Awaits,
 }
 
@@ -234,7 +245,7 @@ impl Memory {
                     Some(kept) => !std::mem::replace(&mut kept.caught_up, true),
                     None => !name.starts_with(&self.given),
                 },
-                "swarm_launched" => !self.open.contains_key(name),
+                "swarm_launched" | "recalled" => !self.open.contains_key(name),
                 "swarm_status" => !matches!(self.open.get(name).map(|open| &open.awaits), Some(Awaits::EndOf(_))),
                 _ => true,
             };
@@ -242,6 +253,11 @@ impl Memory {
         let swarm_id = fields.swarm_id.clone();
         let awaits = match (kind, swarm_id) {
             ("inject_ack", _) => Some(Awaits::Ends(Prompts::new())),
+            ("recalled", _) if !fields.injections.is_empty() => {
+                let prompts = fields.injections.iter();
+                let prompts = prompts.map(|one| (one.injection_id.clone(), Prompt::default()));
+                Some(Awaits::Ends(prompts.collect()))
+            }
             ("swarm_launched", Some(swarm_id)) => Some(Awaits::News(swarm_id, Prompts::new())),
             ("swarm_status", Some(swarm_id)) if fields.status == Some(Value::from("terminating")) => {
                 Some(Awaits::EndOf(swarm_id))
@@ -253,7 +269,16 @@ impl Memory {
             (Some(awaits), _) => {
                 self.opened += 1;
                 let (number, line) = (self.opened, sent.line);
-                self.open.insert(sent.name, Open { number, line, awaits });
+                let of = fields.of.clone();
+                self.open.insert(
+                    sent.name,
+                    Open {
+                        number,
+                        line,
+                        of,
+                        awaits,
+                    },
+                );
             }
             (None, Some((swarm_id, since))) if kind == "subscribed" => {
                 self.reset_places(swarm_id.as_ref(), since.as_ref());
@@ -335,20 +360,21 @@ impl Memory {
         else {
             return;
         };
-        let Some(Awaits::Ends(prompts) | Awaits::News(_, prompts)) =
-            self.open.get_mut(name).map(|open| &mut open.awaits)
-        else {
-            return;
-        };
-        if kind == "inject_ack" || prompts.contains_key(id) {
-            let prompt = prompts.entry(id.clone()).or_default();
-            prompt.at = position.max(prompt.at);
-            prompt.over |= matches!(kind, "inject_failed" | "turn_complete");
-        }
-        let all_over = prompts.values().all(|prompt| prompt.over);
-        if all_over && matches!(self.open.get(name).map(|open| &open.awaits), Some(Awaits::Ends(_))) {
-            self.open.remove(name);
-        }
+        self.open.retain(|command, open| {
+            if command != name && open.of.as_ref() != Some(name) {
+                return true;
+            }
+            let (Awaits::Ends(prompts) | Awaits::News(_, prompts)) = &mut open.awaits else {
+                return true;
+            };
+            if kind == "inject_ack" || prompts.contains_key(id) {
+                let prompt = prompts.entry(id.clone()).or_default();
+                prompt.at = position.max(prompt.at);
+                prompt.over |= matches!(kind, "inject_failed" | "turn_complete");
+            }
+            let all_over = prompts.values().all(|prompt| prompt.over);
+            !(all_over && matches!(open.awaits, Awaits::Ends(_)))
+        });
     }
 
     /// What to say first to another router: subscriptions, from where the client's copy ends, then what is not over, then

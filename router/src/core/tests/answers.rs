@@ -1,13 +1,14 @@
 //! What a client is answered, whatever it asks for.
 
-use codeswarm_protocol::event::{RouterWord, SwarmSummary};
-use codeswarm_protocol::{JobId, RejectionCode};
+use codeswarm_protocol::command::{Command, Recall, Request, Spelling};
+use codeswarm_protocol::event::{RecalledInjection, RouterWord, SwarmSummary};
+use codeswarm_protocol::{JobId, RejectionCode, RequestId};
 use serde_json::json;
 
 use super::alone::*;
 use super::in_slurm::*;
 use super::world::settings;
-use crate::core::{ClientId, Input, SLURM, Settings};
+use crate::core::{Change, ClientId, Effect, Input, SLURM, Settings};
 
 #[test]
 fn p12_a_launch_that_cannot_be_is_refused_at_its_field_and_leaves_nothing() {
@@ -151,4 +152,55 @@ fn a_client_is_owed_an_answer_as_long_as_something_of_it_waits_for_the_cluster()
     alone.now += std::time::Duration::from_secs(3);
     alone.step(Input::Tick);
     assert_eq!(owes(&alone), [false; 3]);
+}
+
+#[test]
+fn a_recall_tells_what_a_request_has_caused_and_does_nothing() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let asked: Command =
+        serde_json::from_value(json!({"command": "inject", "job_id": place.job_id, "nodes": "all", "content": "x"}))
+            .unwrap();
+    let ask = |alone: &mut Alone, client, name: &str, command: &Command, known| {
+        let request = Request {
+            request_id: Some(RequestId::new(name).unwrap()),
+            spelling: Spelling::Flat,
+            command: command.clone(),
+        };
+        let client = ClientId(client);
+        alone.step(Input::Command { client, request, known })
+    };
+    let first = ask(&mut alone, 1, "r", &asked, None);
+    let known = first.iter().find_map(|effect| match effect {
+        Effect::Save(Change::Request { known, .. }) => Some(known.clone()),
+        _ => None,
+    });
+    let before = format!("{:?}", alone.core);
+    let recall = Command::Recall(Recall {
+        of: RequestId::new("r").unwrap(),
+    });
+    let effects = ask(&mut alone, 2, "look", &recall, known.clone());
+    assert_eq!(format!("{:?}", alone.core), before);
+    let (injection_id, ..) = known.unwrap().injections.pop().unwrap();
+    let event = &told(&effects)[0];
+    assert_eq!(event.request_id.as_ref().unwrap().as_str(), "look");
+    assert!(event.swarm_id.is_some());
+    let injections = vec![RecalledInjection {
+        injection_id: injection_id.clone(),
+        job_id: place.job_id,
+        node_id: place.node_id,
+    }];
+    assert_eq!(
+        event.word,
+        RouterWord::Recalled {
+            of: RequestId::new("r").unwrap(),
+            injections
+        }
+    );
+    assert!(effects.iter().any(
+        |effect| matches!(effect, Effect::Follow { client: ClientId(2), injection_id: id, from: Some(_), .. } if *id == injection_id)
+    ));
+
+    let effects = ask(&mut alone, 2, "look", &recall, None);
+    assert_eq!((effects.len(), refused(&effects).0), (1, RejectionCode::UnknownRequest));
 }

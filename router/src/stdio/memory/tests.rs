@@ -369,3 +369,36 @@ fn a_place_that_cannot_be_read_is_passed_over_and_the_others_are_kept() {
         assert_eq!(lines(&memory.again())[0]["since"], json!({"j_01": "20"}), "{kind}");
     }
 }
+
+#[test]
+fn a_recall_is_said_again_until_the_prompts_of_the_other_request_are_over() {
+    let mut memory = memory();
+    send(
+        &mut memory,
+        json!({"command": "recall", "request_id": "look", "of": "n1"}),
+    );
+    let prompts = json!([{"injection_id": "i", "job_id": "j", "node_id": 0}]);
+    let recalled = json!({"type": "recalled", "request_id": "look", "of": "n1", "injections": prompts});
+    assert!(hear(&mut memory, recalled.clone()).is_some());
+    assert!(hear(&mut memory, event("inject_ack", "n1", "i", 4, 1)).is_some());
+    assert!(memory.has_open());
+    let again = lines(&memory.again());
+    assert_eq!((again.len(), &again[0]["of"]), (1, &json!("n1")));
+    // Another router says it from the start; the client has had the first part.
+    assert_eq!(hear(&mut memory, recalled), None);
+    assert_eq!(hear(&mut memory, event("inject_ack", "n1", "i", 4, 1)), None);
+    assert!(hear(&mut memory, event("turn_complete", "n1", "i", 9, 0)).is_some());
+    assert!(!memory.has_open() && memory.again().is_empty());
+}
+
+#[test]
+fn a_recall_of_what_caused_no_prompt_is_over_when_it_is_answered() {
+    let mut memory = memory();
+    send(
+        &mut memory,
+        json!({"command": "recall", "request_id": "look", "of": "launch"}),
+    );
+    let recalled = json!({"type": "recalled", "request_id": "look", "of": "launch", "injections": []});
+    assert!(hear(&mut memory, recalled).is_some());
+    assert!(!memory.has_open() && memory.again().is_empty());
+}
