@@ -9,19 +9,12 @@ pub mod args;
 mod commands;
 mod completions;
 mod configuration;
-pub mod connection;
-mod descriptors;
-pub mod event;
-pub mod exit;
-pub mod failure;
 pub mod follow;
 mod output;
 mod part;
 mod progress;
 mod prompt;
-mod rejection;
 pub mod render;
-pub mod request;
 mod screen;
 mod session;
 mod signals;
@@ -30,6 +23,7 @@ pub mod tables;
 use std::process::ExitCode;
 
 use clap::Parser;
+use codeswarm_client::{background, connection, event, exit, failure, plain, rejection, request};
 
 use args::{Cli, Client, Command, Options};
 use exit::Exit;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use crate::render::plain::one_line;
+use crate::plain::one_line;
 
 /// What happens sooner than this needs no progress.
 const SOON: Duration = Duration::from_millis(800);

@@ -1,13 +1,12 @@
 //! Events in, text for people out. Pure: time is handed in, and nothing is written here.
 //!
-//! Each node speaks under a header ([`floor`] decides when); text of agents is made harmless first ([`plain`]); a message
+//! Each node speaks under a header ([`floor`] decides when); text of agents is made harmless first ([`crate::plain`]); a message
 //! that came in pieces is not shown again when it comes whole ([`message`]).
 
 pub mod checkup;
 pub mod colours;
 pub mod floor;
 pub mod message;
-pub mod plain;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -19,10 +18,10 @@ use codeswarm_protocol::turn::CallStatus;
 use codeswarm_protocol::{NodeId, SwarmId};
 
 use crate::event::{Event, Said};
+use crate::plain::plain;
 use colours::{Colours, Look};
 use floor::Floor;
 use message::Message;
-use plain::plain;
 
 /// Who speaks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

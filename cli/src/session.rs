@@ -7,9 +7,11 @@ use codeswarm_protocol::event::RouterWord;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::args::Options;
-use crate::configuration::{self, SwarmSettings};
+use codeswarm_client::configuration::SwarmSettings;
+
+use crate::background::RouterAddress;
+use crate::configuration;
 use crate::connection::Connection;
-use crate::connection::background::RouterAddress;
 use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -57,7 +59,8 @@ impl Session {
     /// Reads the configuration and looks where its router is. Must be called within a runtime.
     pub fn open(options: Options) -> Result<Self, Failure> {
         let mut screen = Screen::new(&options);
-        let configured = configuration::read(&options, &mut |warning| screen.note(warning))?;
+        let configured =
+            codeswarm_client::configuration::read(options.config.as_deref(), &mut |warning| screen.note(warning))?;
         Ok(Self {
             address: configured.router,
             swarm: configured.swarm,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::event::{NodeState, NodeStatus, SwarmState, SwarmSummary};
 
+use crate::plain::one_line;
 use crate::render::colours::{Colours, Look};
-use crate::render::plain::one_line;
 
 /// A cell: its text and its look.
 type Cell = (String, Option<Look>);

@@ -289,7 +289,7 @@ pub enum RouterWord {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         nodes: Vec<NodeStatus>,
     },
-    /// A request is known; what it has caused is told again from its start, and what comes of it follows.
+    /// A request is known; what it has caused is told again from its start; then `caught_up`, then what comes of it.
     Recalled {
         /// The request's own `request_id`, which all that it caused carries.
         of: RequestId,

@@ -62,7 +62,7 @@ fn golden_commands_read_and_mean_the_same_in_both_spellings() {
         }
     }
     let pairs: Vec<_> = by_request.values().filter(|same| same.len() == 2).collect();
-    assert_eq!(pairs.len(), 12);
+    assert_eq!(pairs.len(), 13);
     for pair in pairs {
         assert_eq!(
             (pair[0].spelling, pair[1].spelling),

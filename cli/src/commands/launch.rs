@@ -8,7 +8,6 @@ use codeswarm_protocol::event::{NodeState, NodeStatus, RouterWord, SwarmState};
 
 use super::{if_interrupted, misunderstood};
 use crate::args::LaunchArgs;
-use crate::configuration::SwarmSettings;
 use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -19,6 +18,7 @@ use crate::render::words;
 use crate::request::{RandomNames, Request};
 use crate::session::{Answer, Session};
 use crate::tables::swarm_state;
+use codeswarm_client::configuration::SwarmSettings;
 
 /// A launch may wait for `sbatch` and for binaries on their way.
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(300);

@@ -1,9 +1,19 @@
 use super::*;
-use crate::request::tests::CountedNames;
 use codeswarm_protocol::command::{Inject, SwarmLaunch, Target};
 use serde_json::{Value, json};
 
 const T: Duration = Duration::from_secs(1);
+
+/// Names `r1`, `r2`, …
+#[derive(Default)]
+struct CountedNames(u32);
+
+impl Names for CountedNames {
+    fn next(&mut self) -> RequestId {
+        self.0 += 1;
+        RequestId::new(&format!("r{}", self.0)).unwrap()
+    }
+}
 
 fn run() -> Follow {
     let mut names = CountedNames::default();

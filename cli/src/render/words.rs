@@ -8,7 +8,7 @@ use codeswarm_protocol::turn::{CallStatus, Decision, ErrorClass, FileOperation, 
 use codeswarm_protocol::{JobId, NodeId, SwarmId};
 
 use super::colours::{Colours, Look};
-use super::plain::{one_line, plain};
+use crate::plain::{one_line, plain};
 
 /// So many lines of a command's output are shown; `--json` has all.
 const OUTPUT_LINES: usize = 20;

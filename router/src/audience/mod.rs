@@ -156,6 +156,27 @@ impl Audience {
         });
     }
 
+    /// A client is told when it has heard all that it lacks of these nodes now.
+    pub fn catch_up(
+        &mut self,
+        id: ClientId,
+        swarm_id: Option<SwarmId>,
+        places: Vec<Place>,
+        request_id: Option<RequestId>,
+    ) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let lacks = |place: &Place| client.behind.contains_key(place);
+        let remaining = places.into_iter().filter(lacks).collect();
+        client.catching_up.push(client::CatchingUp {
+            request_id,
+            spelling: client.spelling,
+            swarm_id,
+            remaining,
+        });
+    }
+
     /// A client hears how a swarm is from now on, and what happens to these, its nodes, outside of any prompt.
     pub fn follow_swarm(&mut self, id: ClientId, swarm_id: &SwarmId, nodes: Vec<NodeNow>) {
         let Some(client) = self.clients.get_mut(&id) else {

@@ -170,12 +170,20 @@ impl Core {
             Some(swarm) => swarm.event(word, context.at.wall),
             None => context.event(word),
         };
+        let swarm_id = event.swarm_id.clone();
         answer(asker, event, context);
+        let places = known.injections.iter().map(|(_, place, _)| place.clone()).collect();
         let as_who_asked_first = Asker {
             client: asker.client,
             request_id: Some(of),
         };
         self.tell_again(&as_who_asked_first, known, context);
+        context.effects.push(Effect::CatchUp {
+            client: asker.client,
+            request_id: asker.request_id.clone(),
+            swarm_id,
+            places,
+        });
         Ok(())
     }
 

@@ -137,6 +137,17 @@ pub enum Effect {
         /// Everything after this place; absent: from now on.
         from: Option<Position>,
     },
+    /// A client has heard all that was, when it has been told what it lacks of these nodes.
+    CatchUp {
+        /// Which client.
+        client: ClientId,
+        /// Under which name it asked.
+        request_id: Option<RequestId>,
+        /// Whose nodes they are.
+        swarm_id: Option<SwarmId>,
+        /// The nodes.
+        places: Vec<Place>,
+    },
     /// From now on this client hears how this swarm is.
     FollowSwarm {
         /// Who.

@@ -404,6 +404,12 @@ impl Server {
                     let node = NodeNow { place, swarm_id, end };
                     self.audience.follow(client, injection_id, &node, from);
                 }
+                Effect::CatchUp {
+                    client,
+                    request_id,
+                    swarm_id,
+                    places,
+                } => self.audience.catch_up(client, swarm_id, places, request_id),
                 Effect::FollowSwarm {
                     client,
                     swarm_id,

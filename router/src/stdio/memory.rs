@@ -64,6 +64,8 @@ struct Open {
     line: Vec<u8>,
     /// Of a recall: the request whose name its prompts carry.
     of: Option<String>,
+    /// Of a recall: the client was told that it has heard all that was.
+    caught_up: bool,
     awaits: Awaits,
 }
 
@@ -241,10 +243,14 @@ impl Memory {
             // What is said again for a command that was sent again by the relay alone.
             return match kind {
                 "subscribed" => false,
-                "caught_up" => match self.subscriptions.iter_mut().find(|kept| kept.name == *name) {
-                    Some(kept) => !std::mem::replace(&mut kept.caught_up, true),
-                    None => !name.starts_with(&self.given),
-                },
+                "caught_up" => {
+                    let subscription = self.subscriptions.iter_mut().find(|kept| kept.name == *name);
+                    let subscription = subscription.map(|kept| &mut kept.caught_up);
+                    match subscription.or_else(|| self.open.get_mut(name).map(|open| &mut open.caught_up)) {
+                        Some(caught_up) => !std::mem::replace(caught_up, true),
+                        None => !name.starts_with(&self.given),
+                    }
+                }
                 "swarm_launched" | "recalled" => !self.open.contains_key(name),
                 "swarm_status" => !matches!(self.open.get(name).map(|open| &open.awaits), Some(Awaits::EndOf(_))),
                 _ => true,
@@ -276,6 +282,7 @@ impl Memory {
                         number,
                         line,
                         of,
+                        caught_up: false,
                         awaits,
                     },
                 );

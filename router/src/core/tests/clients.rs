@@ -321,6 +321,6 @@ fn changes_something(effect: &Effect) -> bool {
     match effect {
         Effect::Save(_) | Effect::Follower(_) => true,
         Effect::Provider(command) => !matches!(command, ProviderCommand::Known { .. }),
-        Effect::Tell { .. } | Effect::Follow { .. } | Effect::FollowSwarm { .. } => false,
+        Effect::Tell { .. } | Effect::Follow { .. } | Effect::CatchUp { .. } | Effect::FollowSwarm { .. } => false,
     }
 }

@@ -570,6 +570,9 @@ impl Router {
                 Effect::Provider(command) => self.held.push(Held::ToProvider(command)),
                 Effect::Follow { place, .. } => assert!(self.core.nodes.contains_key(&place)),
                 Effect::FollowSwarm { swarm_id, .. } => assert!(self.core.swarm(&swarm_id).is_some()),
+                Effect::CatchUp { places, .. } => {
+                    assert!(places.iter().all(|place| self.core.nodes.contains_key(place)))
+                }
             }
         }
     }

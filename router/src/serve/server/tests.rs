@@ -19,6 +19,7 @@ use crate::serve::{LineReader, ReadLine};
 mod ending;
 mod failed_reads;
 mod follower_words;
+mod recalls;
 mod slow_clients;
 mod unreadable_state;
 

@@ -381,12 +381,15 @@ fn a_recall_is_said_again_until_the_prompts_of_the_other_request_are_over() {
     let recalled = json!({"type": "recalled", "request_id": "look", "of": "n1", "injections": prompts});
     assert!(hear(&mut memory, recalled.clone()).is_some());
     assert!(hear(&mut memory, event("inject_ack", "n1", "i", 4, 1)).is_some());
+    let caught_up = json!({"type": "caught_up", "request_id": "look", "positions": {}});
+    assert!(hear(&mut memory, caught_up.clone()).is_some());
     assert!(memory.has_open());
     let again = lines(&memory.again());
     assert_eq!((again.len(), &again[0]["of"]), (1, &json!("n1")));
     // Another router says it from the start; the client has had the first part.
     assert_eq!(hear(&mut memory, recalled), None);
     assert_eq!(hear(&mut memory, event("inject_ack", "n1", "i", 4, 1)), None);
+    assert_eq!(hear(&mut memory, caught_up), None);
     assert!(hear(&mut memory, event("turn_complete", "n1", "i", 9, 0)).is_some());
     assert!(!memory.has_open() && memory.again().is_empty());
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use codeswarm_router::endpoint::Endpoint;
 
-use super::Connection;
+use crate::connection::Connection;
 use crate::descriptors;
 use crate::exit::Exit;
 use crate::failure::Failure;

@@ -6,7 +6,7 @@ use codeswarm_protocol::event::RouterWord;
 use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::render::plain::one_line;
+use crate::plain::one_line;
 
 /// The refusal that an event tells, if it is one.
 pub fn refusal(event: &Event) -> Option<(RejectionCode, Failure)> {

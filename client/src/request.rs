@@ -59,20 +59,9 @@ impl Names for RandomNames {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use codeswarm_protocol::command::{self, Inject, SwarmList, Target};
-
-    /// Names `r1`, `r2`, …
-    #[derive(Default)]
-    pub struct CountedNames(u32);
-
-    impl Names for CountedNames {
-        fn next(&mut self) -> RequestId {
-            self.0 += 1;
-            RequestId::new(&format!("r{}", self.0)).unwrap()
-        }
-    }
 
     #[test]
     fn the_line_reads_back_as_the_command() {

@@ -1,7 +1,5 @@
 //! The wire to the router: its unix socket, lines in both directions.
 
-pub mod background;
-
 use std::io;
 use std::path::Path;
 
