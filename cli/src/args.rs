@@ -11,8 +11,8 @@ use crate::follow::positions::SinceArgument;
 
 mod examples;
 use examples::{
-    ADOPT, APPROVE, ATTACH, COMPLETIONS, DOCTOR, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, PING, PROBE, ROUTER, RUN,
-    SHUTDOWN, STATUS, TERMINATE, WORKER, overview,
+    ADOPT, APPROVE, ATTACH, COMPLETIONS, DOCTOR, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, MCP, PING, PROBE, ROUTER,
+    RUN, SHUTDOWN, STATUS, TERMINATE, WORKER, overview,
 };
 
 /// Turn a Slurm allocation, or this machine, into a fleet of coding agents
@@ -70,6 +70,9 @@ pub enum Command {
     /// Check a set-up: the way to the cluster, Slurm, the workspace, the agent and its model
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
+    /// Serve the router's commands as tools for a model, by the Model Context Protocol on standard input and output
+    #[command(after_help = MCP)]
+    Mcp(Common),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
     Completions(Completions),

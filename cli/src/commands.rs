@@ -7,6 +7,7 @@ pub mod doctor;
 mod inject;
 mod launch;
 mod look;
+pub mod mcp;
 mod router;
 
 use std::time::Duration;

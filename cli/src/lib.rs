@@ -42,6 +42,7 @@ pub fn run() -> ExitCode {
             let json = options.json;
             told(doctor(args, options), json)
         }
+        Command::Mcp(args) => told(serve_models(args.options.over(cli.options)), false),
         Command::Completions(args) => told(completions::print(args.shell), false),
         Command::Router(args) => part::router(args, cli.options),
         Command::Worker(args) => codeswarm_worker::command::run(&args),
@@ -60,6 +61,15 @@ fn doctor(args: args::Doctor, options: Options) -> Result<Exit, Failure> {
     let runtime = runtime()?;
     let ended = runtime.block_on(commands::doctor::run(args, options));
     // A thread that hangs in a filesystem that does not answer must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+fn serve_models(options: Options) -> Result<Exit, Failure> {
+    log_to_stderr();
+    let runtime = runtime()?;
+    let ended = runtime.block_on(commands::mcp::run(options));
+    // A thread that waits for standard input must not keep the process.
     runtime.shutdown_background();
     ended
 }

@@ -52,7 +52,7 @@ impl RouterAddress {
     }
 
     /// A connection, to a new router if none runs; then `note` is told.
-    pub async fn connect(&self, note: &mut dyn FnMut(&str)) -> Result<Connection, Failure> {
+    pub async fn connect(&self, note: &mut (dyn FnMut(&str) + Send)) -> Result<Connection, Failure> {
         if let Some(connection) = self.existing().await? {
             return Ok(connection);
         }

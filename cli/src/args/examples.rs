@@ -142,3 +142,11 @@ Examples:
   codeswarm worker                                   in a Slurm job: its place comes from the environment
   codeswarm worker --keep --launch FILE              the same, and started again when it dies
   codeswarm worker --root DIR --job-id 7 --node-id 0";
+
+/// Of `mcp`.
+pub const MCP: &str = "\
+Examples:
+  claude mcp add codeswarm -- codeswarm mcp --config ~/.config/codeswarm/hpc.json
+  codex mcp add codeswarm -- codeswarm mcp
+
+Started by a client (Claude Code, Codex, Cursor, OpenClaw), one for each of its sessions; all of them speak with the same router.";

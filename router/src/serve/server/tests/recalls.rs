@@ -42,9 +42,12 @@ async fn all_that_was_comes_then_the_word_that_it_was_all_then_what_happens() {
     let recall = json!({"command": "recall", "request_id": "look", "of": "p"});
     let events = answers(&mut desk, &mut other, recall, &file).await;
     let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["recalled", "inject_ack", "assistant", "caught_up"]);
+    assert_eq!(
+        kinds,
+        ["recalled", "inject_ack", "inject_delivered", "assistant", "caught_up"]
+    );
     assert_eq!(events[0]["injections"][0]["injection_id"], json!(id));
-    for (event, name) in events.iter().zip(["look", "p", "p", "look"]) {
+    for (event, name) in events.iter().zip(["look", "p", "p", "p", "look"]) {
         assert_eq!(event["request_id"], name, "{event}");
     }
     let end = json!({"type": "turn_complete", "status": "completed", "duration_ms": 1, "seq": 2, "injection_id": id});
