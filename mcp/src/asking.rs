@@ -66,26 +66,33 @@ pub trait Question {
     type Answer;
     /// What to ask on a new connection; what was heard on an earlier one is forgotten.
     fn begin(&mut self) -> Vec<Request>;
+    /// When nobody waits any longer, as it is now.
+    fn until(&self) -> Instant;
     /// An event.
     fn hear(&mut self, event: &Event) -> Heard<Self::Answer>;
 }
 
 impl Desk {
-    /// Asks, until it is answered or `until`.
+    /// Asks, until it is answered or nobody waits any longer.
     ///
     /// # Errors
     /// See [`Trouble`].
-    pub async fn ask<Q: Question>(&self, question: &mut Q, until: Instant) -> Result<Q::Answer, Trouble> {
+    pub async fn ask<Q: Question>(&self, question: &mut Q) -> Result<Q::Answer, Trouble> {
         let mut pause = FIRST_PAUSE;
         loop {
             let mut asked = question.begin();
             let mut note = |note: &str| tracing::info!("{note}");
             let connecting = self.configured.router.connect(&mut note);
-            let mut connection = timeout_at(until, connecting).await.map_err(|_| Trouble::Late)??;
+            let mut connection = timeout_at(question.until(), connecting)
+                .await
+                .map_err(|_| Trouble::Late)??;
             for request in &asked {
                 connection.send(request).await?;
             }
-            while let Some(event) = timeout_at(until, connection.event()).await.map_err(|_| Trouble::Late)? {
+            while let Some(event) = timeout_at(question.until(), connection.event())
+                .await
+                .map_err(|_| Trouble::Late)?
+            {
                 pause = FIRST_PAUSE;
                 if let Some((code, failure)) = refusal(&event)
                     && asked.iter().any(|request| event.head.answers(&request.id))
@@ -102,7 +109,9 @@ impl Desk {
                 }
             }
             // The router has gone; the next connection finds another or starts one.
-            timeout_at(until, sleep(pause)).await.map_err(|_| Trouble::Late)?;
+            timeout_at(question.until(), sleep(pause))
+                .await
+                .map_err(|_| Trouble::Late)?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

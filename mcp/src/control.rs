@@ -7,7 +7,6 @@ use codeswarm_protocol::NodeId;
 use codeswarm_protocol::command::{ApproveExecution, Command, Interrupt as InterruptCommand, SwarmTerminate, Target};
 use codeswarm_protocol::event::RouterWord;
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::asking::{Desk, act};
 use crate::parameters::{Approve, Interrupt, Terminate};
@@ -44,9 +43,7 @@ pub async fn interrupt(desk: &Desk, interrupt: Interrupt) -> Reply {
         }
         missing.is_empty().then_some(())
     };
-    let asked = desk
-        .ask(&mut Once::new(request, is_acknowledged), Instant::now() + PATIENCE)
-        .await;
+    let asked = desk.ask(&mut Once::new(request, PATIENCE, is_acknowledged)).await;
     asked.map_err(|trouble| sorry(trouble, AGAIN))?;
     Ok(json!({
         "interrupted_nodes": told,
@@ -68,9 +65,7 @@ pub async fn approve(desk: &Desk, approve: Approve) -> Reply {
     };
     let request = act(&approve.idempotency_key, Command::ApproveExecution(command));
     let is_acknowledged = |event: &Event| (event.head.kind == "approval_ack").then_some(());
-    let asked = desk
-        .ask(&mut Once::new(request, is_acknowledged), Instant::now() + PATIENCE)
-        .await;
+    let asked = desk.ask(&mut Once::new(request, PATIENCE, is_acknowledged)).await;
     asked.map_err(|trouble| sorry(trouble, AGAIN))?;
     Ok(json!({"answered": true, "next": "the turn goes on; call wait with its prompt"}))
 }
@@ -87,9 +82,7 @@ pub async fn terminate(desk: &Desk, terminate: Terminate) -> Reply {
         Said::Router(RouterWord::SwarmTerminated { .. }) => Some(true),
         _ => None,
     };
-    let asked = desk
-        .ask(&mut Once::new(request, is_ending), Instant::now() + PATIENCE)
-        .await;
+    let asked = desk.ask(&mut Once::new(request, PATIENCE, is_ending)).await;
     let has_ended = asked.map_err(|trouble| sorry(trouble, AGAIN))?;
     Ok(json!({
         "swarm_id": swarm_id,

@@ -6,7 +6,6 @@ use codeswarm_client::event::{Event, Said};
 use codeswarm_protocol::command::{Command, SwarmLaunch};
 use codeswarm_protocol::event::RouterWord;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use crate::asking::{Desk, Trouble, act};
 use crate::parameters::Launch;
@@ -37,10 +36,7 @@ pub async fn launch(desk: &Desk, launch: Launch) -> Reply {
         })),
         _ => None,
     };
-    match desk
-        .ask(&mut Once::new(request, is_launched), Instant::now() + PATIENCE)
-        .await
-    {
+    match desk.ask(&mut Once::new(request, PATIENCE, is_launched)).await {
         Ok(mut launched) => {
             launched["next"] = json!(match with_prompt {
                 true => format!(

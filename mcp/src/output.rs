@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::asking::{Desk, Heard, Question};
 use crate::parameters::Output;
-use crate::reply::{LONGEST, Reply, fits, head, ranks, sorry};
+use crate::reply::{LONGEST, Reply, fits, head, ranks, sorry_about};
 use crate::turns::Turns;
 use crate::wait::Recalling;
 
@@ -73,6 +73,10 @@ impl<F: FnMut(&Turns) -> bool> Question for Reading<'_, F> {
         self.recalling.begin()
     }
 
+    fn until(&self) -> Instant {
+        self.recalling.until()
+    }
+
     fn hear(&mut self, event: &Event) -> Heard<()> {
         let of_node = self.wanted.is_none_or(|wanted| event.head.node_id == Some(wanted));
         if of_node
@@ -106,8 +110,9 @@ impl<F: FnMut(&Turns) -> bool> Question for Reading<'_, F> {
 pub async fn output(desk: &Desk, output: Output) -> Reply {
     let mut turns = Turns::default();
     let limit = output.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
+    let until = Instant::now() + PATIENCE;
     let mut reading = Reading {
-        recalling: Recalling::new(output.prompt.clone(), &mut turns, |_: &Turns| true),
+        recalling: Recalling::new(output.prompt.clone(), &mut turns, (until, until), |_: &Turns| true),
         wanted: output.node,
         detail: output.detail,
         page: Page {
@@ -116,10 +121,11 @@ pub async fn output(desk: &Desk, output: Output) -> Reply {
             ..Page::default()
         },
     };
-    let asked = desk.ask(&mut reading, Instant::now() + PATIENCE).await;
+    let asked = desk.ask(&mut reading).await;
     let page = reading.page;
     asked.map_err(|trouble| {
-        sorry(
+        sorry_about(
+            &output.prompt,
             trouble,
             "what the node said could not be read in 50 s; call output again with the same arguments",
         )

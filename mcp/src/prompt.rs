@@ -37,6 +37,7 @@ pub async fn steer(desk: &Desk, steer: Steer) -> Reply {
 struct Injecting {
     inject: Request,
     recall: Option<Request>,
+    until: Instant,
 }
 
 impl Question for Injecting {
@@ -45,6 +46,10 @@ impl Question for Injecting {
     fn begin(&mut self) -> Vec<Request> {
         self.recall = None;
         vec![self.inject.clone()]
+    }
+
+    fn until(&self) -> Instant {
+        self.until
     }
 
     fn hear(&mut self, event: &Event) -> Heard<Self::Answer> {
@@ -81,8 +86,9 @@ async fn inject(
     let mut question = Injecting {
         inject: act(&name, Command::Inject(inject)),
         recall: None,
+        until: Instant::now() + PATIENCE,
     };
-    let asked = desk.ask(&mut question, Instant::now() + PATIENCE).await;
+    let asked = desk.ask(&mut question).await;
     let injections = asked.map_err(|trouble| {
         let late = "the router has not answered in 25 s, and the prompt may have been accepted: call again with the same arguments \
                     and idempotency_key, which never sends twice";

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use codeswarm_client::plain::plain;
-use codeswarm_protocol::NodeId;
+use codeswarm_protocol::{NodeId, RejectionCode, RequestId};
 use serde_json::Value;
 
 use crate::asking::Trouble;
@@ -72,6 +72,17 @@ pub fn names(ranks: &str, node: NodeId) -> bool {
         let rank = |text: &str| text.trim().parse::<u32>();
         matches!((rank(first), rank(last)), (Ok(first), Ok(last)) if (first..=last).contains(&node.rank()))
     })
+}
+
+/// The same for a question about the request named `of`.
+pub fn sorry_about(of: &RequestId, trouble: Trouble, late: &str) -> String {
+    match trouble {
+        Trouble::Refused(RejectionCode::UnknownRequest, _) => format!(
+            "nothing was asked here under the idempotency_key {:?}, or its launch is still on its way; prompt and launch return the key to wait for",
+            of.as_str()
+        ),
+        trouble => sorry(trouble, late),
+    }
 }
 
 /// The sentence for a call that has no answer. `late` says what to do if it only takes long.

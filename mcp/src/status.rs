@@ -91,13 +91,15 @@ fn word(state: impl serde::Serialize) -> String {
 /// One question with one answer.
 pub struct Once<T, F: FnMut(&Event) -> Option<T>> {
     request: Request,
+    until: Instant,
     answer: F,
 }
 
 impl<T, F: FnMut(&Event) -> Option<T>> Once<T, F> {
     /// `answer` is shown the events that answer the request.
-    pub fn new(request: Request, answer: F) -> Self {
-        Self { request, answer }
+    pub fn new(request: Request, patience: Duration, answer: F) -> Self {
+        let until = Instant::now() + patience;
+        Self { request, until, answer }
     }
 }
 
@@ -106,6 +108,10 @@ impl<T, F: FnMut(&Event) -> Option<T>> Question for Once<T, F> {
 
     fn begin(&mut self) -> Vec<Request> {
         vec![self.request.clone()]
+    }
+
+    fn until(&self) -> Instant {
+        self.until
     }
 
     fn hear(&mut self, event: &Event) -> Heard<T> {
@@ -133,8 +139,7 @@ pub async fn swarm_now(desk: &Desk, swarm_id: &SwarmId) -> Result<SwarmNow, Trou
     let swarm_id = swarm_id.clone();
     let request = look(Command::SwarmStatus(SwarmStatus { swarm_id }));
     let is_status = |event: &Event| (event.head.kind == "swarm_status").then(|| SwarmNow::of(event));
-    desk.ask(&mut Once::new(request, is_status), Instant::now() + PATIENCE)
-        .await
+    desk.ask(&mut Once::new(request, PATIENCE, is_status)).await
 }
 
 /// One swarm for a model.
@@ -187,9 +192,7 @@ async fn list(desk: &Desk) -> Reply {
         Said::Router(RouterWord::SwarmList { swarms }) => Some(swarms),
         _ => None,
     };
-    let asked = desk
-        .ask(&mut Once::new(request, is_list), Instant::now() + PATIENCE)
-        .await;
+    let asked = desk.ask(&mut Once::new(request, PATIENCE, is_list)).await;
     let swarms = asked.map_err(|trouble| sorry(trouble, LATE))?;
     let count = swarms.len();
     let mut swarms: Vec<_> = swarms.into_iter().collect();

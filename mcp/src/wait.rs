@@ -13,13 +13,15 @@ use tokio::time::Instant;
 
 use crate::asking::{Desk, Heard, Question, Trouble, look};
 use crate::parameters::Wait;
-use crate::reply::{Reply, head, shortened, sorry};
+use crate::reply::{Reply, head, shortened, sorry, sorry_about};
 use crate::status::{SwarmNow, summary};
 use crate::turns::{Cursor, Turns};
 
 /// How long is waited if nothing is said, and at most: clients give up after 60 s unless they are told otherwise.
 const PATIENCE: u32 = 30;
 const LONGEST: u32 = 50;
+/// The router may take this long to tell the past, however short the wait is to be.
+const PAST: Duration = Duration::from_secs(8);
 /// So many turns that go on are described.
 const SHOWN_PENDING: usize = 8;
 
@@ -40,12 +42,20 @@ pub async fn wait(desk: &Desk, wait: Wait, progress: Progress<'_>) -> Reply {
 pub struct Recalling<'a, F> {
     of: RequestId,
     turns: &'a mut Turns,
+    /// Until when the past is waited for, and until when news.
+    until: (Instant, Instant),
     enough: F,
 }
 
 impl<'a, F: FnMut(&Turns) -> bool> Recalling<'a, F> {
-    pub fn new(of: RequestId, turns: &'a mut Turns, enough: F) -> Self {
-        Self { of, turns, enough }
+    /// `until`: the past is waited for, and then news.
+    pub fn new(of: RequestId, turns: &'a mut Turns, until: (Instant, Instant), enough: F) -> Self {
+        Self {
+            of,
+            turns,
+            until,
+            enough,
+        }
     }
 }
 
@@ -57,6 +67,11 @@ impl<F: FnMut(&Turns) -> bool> Question for Recalling<'_, F> {
         let recall = look(Command::Recall(Recall { of }));
         *self.turns = Turns::asked_by(recall.id.clone());
         vec![recall]
+    }
+
+    fn until(&self) -> Instant {
+        let (past, news) = self.until;
+        if self.turns.told_all { news } else { past.max(news) }
     }
 
     fn hear(&mut self, event: &Event) -> Heard<()> {
@@ -85,11 +100,17 @@ async fn for_turns(desk: &Desk, name: RequestId, cursor: Cursor, until: Instant,
             );
         }
         ended == turns.count()
+            || Instant::now() >= until
             || turns.new_ends(&cursor).next().is_some()
             || turns.new_questions(&cursor).next().is_some()
     };
     let asked = desk
-        .ask(&mut Recalling::new(name.clone(), &mut turns, enough), until)
+        .ask(&mut Recalling::new(
+            name.clone(),
+            &mut turns,
+            (Instant::now() + PAST, until),
+            enough,
+        ))
         .await;
     match asked {
         Ok(()) => {}
@@ -97,7 +118,7 @@ async fn for_turns(desk: &Desk, name: RequestId, cursor: Cursor, until: Instant,
         Err(trouble) => {
             let late =
                 "the router has not told in this time what became of the prompt; wait again with the same arguments";
-            return Err(sorry(trouble, late));
+            return Err(sorry_about(&name, trouble, late));
         }
     }
     Ok(told(&name, &turns, &cursor))
@@ -153,6 +174,9 @@ fn told(name: &RequestId, turns: &Turns, cursor: &Cursor) -> Value {
 struct Watching<'a> {
     swarm_id: &'a SwarmId,
     seen: &'a str,
+    /// Until when its first state is waited for, and until when another.
+    past: Instant,
+    until: Instant,
     now: &'a mut Option<SwarmNow>,
 }
 
@@ -172,6 +196,11 @@ impl Question for Watching<'_> {
         vec![subscribe, self.status()]
     }
 
+    fn until(&self) -> Instant {
+        let news = self.until;
+        if self.now.is_some() { news } else { news.max(self.past) }
+    }
+
     fn hear(&mut self, event: &Event) -> Heard<()> {
         if event.head.swarm_id.as_ref() != Some(self.swarm_id) {
             return Heard::More;
@@ -179,7 +208,7 @@ impl Question for Watching<'_> {
         match event.said() {
             Said::Router(RouterWord::SwarmStatus { nodes, node_count, .. }) if nodes.len() == node_count as usize => {
                 let now = self.now.insert(SwarmNow::of(event));
-                match now.cursor() == self.seen && !now.is_over() {
+                match now.cursor() == self.seen && !now.is_over() && Instant::now() < self.until {
                     true => Heard::More,
                     false => Heard::Answer(()),
                 }
@@ -200,9 +229,11 @@ async fn for_swarm(desk: &Desk, swarm_id: SwarmId, seen: String, until: Instant)
     let mut question = Watching {
         swarm_id: &swarm_id,
         seen: &seen,
+        past: Instant::now() + PAST,
+        until,
         now: &mut now,
     };
-    let asked = desk.ask(&mut question, until).await;
+    let asked = desk.ask(&mut question).await;
     match (asked, now) {
         (Ok(()) | Err(Trouble::Late), Some(now)) => {
             let mut value = summary(&swarm_id, &now);

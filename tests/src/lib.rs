@@ -21,6 +21,7 @@ pub mod hostfs;
 pub mod json_process;
 pub mod kept_worker;
 pub mod login_node;
+pub mod mcp_client;
 pub mod model_server;
 pub mod processes;
 pub mod requires;
