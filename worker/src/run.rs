@@ -370,4 +370,18 @@ mod tests {
         assert!(matches!(late, Err(WorkerError::GraceOver(7))), "{late:?}");
         within(grace, None, ready(Ok(()))).await.unwrap();
     }
+
+    #[tokio::test]
+    async fn p7_a_worker_that_is_told_to_end_while_the_disk_holds_up_its_beginning_ends() {
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let ended = run(move || {
+            // Signals are heard by now.
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+            let _nobody_sends = held.recv();
+            Err(WorkerError::Fault("a worker that has not begun"))
+        })
+        .await;
+        assert_eq!(ended.unwrap(), "sigterm");
+        drop(let_go);
+    }
 }
