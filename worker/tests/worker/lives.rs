@@ -453,9 +453,12 @@ fn p1_many_steering_prompts_join_the_turn_in_order_and_once() {
     let steers = (0..STEERS).map(|number| {
         json!({"type": "user", "injection_id": format!("s{number}"), "content": "and this", "steer": true}).to_string()
     });
-    node.prompt("main", "[[hang]]");
-    node.append(&steers.collect::<Vec<_>>().join("\n"));
     let worker = node.start();
+    node.wait_for("the agent", |record| matches!(record.word, Word::AgentReady { .. }));
+    // One write, so that they are read while the turn's beginning is written.
+    let main = json!({"type": "user", "injection_id": "main", "content": "[[hang]]"}).to_string();
+    let lines: Vec<String> = std::iter::once(main).chain(steers).collect();
+    node.append(&lines.join("\n"));
     let joined = |records: &[WorkerRecord]| -> Vec<String> {
         let starts = records
             .iter()
