@@ -445,7 +445,6 @@ fn a_steering_prompt_ends_with_the_turn_that_it_joined() {
     worker.terminate();
 }
 
-/// More than the agent's session takes at once, which it is asked in one step when its turn has begun.
 #[test]
 fn p1_many_steering_prompts_join_the_turn_in_order_and_once() {
     const STEERS: usize = 400;
@@ -455,7 +454,7 @@ fn p1_many_steering_prompts_join_the_turn_in_order_and_once() {
     });
     let worker = node.start();
     node.wait_for("the agent", |record| matches!(record.word, Word::AgentReady { .. }));
-    // One write, so that they are read while the turn's beginning is written.
+    // One write, so that some are read while the turn's beginning is written.
     let main = json!({"type": "user", "injection_id": "main", "content": "[[hang]]"}).to_string();
     let lines: Vec<String> = std::iter::once(main).chain(steers).collect();
     node.append(&lines.join("\n"));
