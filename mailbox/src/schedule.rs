@@ -188,6 +188,17 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         self.limits.swept = pause;
     }
 
+    /// No event tells of growth any more, where [`Limits::with_events`] counted on them.
+    pub fn poll_without_events(&mut self) {
+        let Limits { hot, warm, cold, .. } = Limits::default();
+        self.limits = Limits {
+            hot,
+            warm,
+            cold,
+            ..self.limits
+        };
+    }
+
     /// Adds a file, cold, to be looked at before the other cold ones.
     pub fn add(&mut self, file: K, now: Instant) {
         if self.files.contains_key(&file) {

@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use codeswarm_mailbox::inotify::{Inotify, Told};
 use codeswarm_mailbox::schedule::Next;
 use codeswarm_mailbox::{FilesystemKind, Limits, Outcome, PollSchedule, WatchMode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,8 +19,6 @@ use super::{LinesError, PlainLines, WINDOW};
 use crate::descriptors;
 use crate::fair_queue::FairQueue;
 
-#[cfg(target_os = "linux")]
-use super::inotify::{Inotify, Told};
 
 /// How often new names are looked for while polling.
 const LIST_EVERY: Duration = Duration::from_secs(1);
@@ -226,14 +226,14 @@ impl Printer {
         for told in inotify.told().map_err(watch)? {
             match told {
                 Told::Name(name) if is_lines(&name) => self.follow(name, false),
-                Told::Name(_) => {}
+                Told::Name(_) | Told::Itself(_) => {}
                 Told::Lost => {
                     self.list(false)?;
                     for name in self.files.keys() {
                         self.waiting.push(name.clone());
                     }
                 }
-                Told::FolderGone => {
+                Told::Gone(_) => {
                     return Err(LinesError::Folder {
                         folder: self.lines.folder.clone(),
                         source: io::ErrorKind::NotFound.into(),
@@ -257,7 +257,7 @@ impl Printer {
         waited_for.extend(
             self.inotify
                 .as_ref()
-                .map(|inotify| PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN)),
+                .map(|inotify| PollFd::new(inotify, PollFlags::IN)),
         );
         match poll(&mut waited_for, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
