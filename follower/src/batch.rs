@@ -120,7 +120,10 @@ mod tests {
         assert!(unsent.has_room());
         unsent.put_back(first);
         assert!(!unsent.has_room());
-        assert_eq!([unsent.pop(), unsent.pop()], [Some(chunk(0, 999)), Some(chunk(999, 400))]);
+        assert_eq!(
+            [unsent.pop(), unsent.pop()],
+            [Some(chunk(0, 999)), Some(chunk(999, 400))]
+        );
         assert!(unsent.is_empty() && unsent.pop().is_none());
         for number in 0..EVENTS as u64 {
             assert!(unsent.has_room());
@@ -142,7 +145,10 @@ mod tests {
             pace.looked(Duration::from_micros(15));
         }
         pace.looked(Duration::from_secs(60));
-        assert!(pace.is_quick(), "one look that stood still is not the filesystem's pace");
+        assert!(
+            pace.is_quick(),
+            "one look that stood still is not the filesystem's pace"
+        );
         pace.looked(Duration::from_secs(60));
         pace.looked(Duration::from_secs(60));
         assert!(!pace.is_quick());

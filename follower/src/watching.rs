@@ -40,7 +40,6 @@ pub struct Watching {
     /// Those that are not being looked at.
     tails: HashMap<Place, Tail>,
     looks: JoinSet<Done>,
-    lanes: usize,
     chunk_bytes: usize,
     stalls: Stalls,
     doorbell: Doorbell,
@@ -70,7 +69,6 @@ impl Watching {
             turns: Turns::new(lanes),
             tails: HashMap::new(),
             looks: JoinSet::new(),
-            lanes,
             chunk_bytes,
             stalls,
             doorbell: Doorbell::default(),

@@ -19,7 +19,6 @@ use super::{LinesError, PlainLines, WINDOW};
 use crate::descriptors;
 use crate::fair_queue::FairQueue;
 
-
 /// How often new names are looked for while polling.
 const LIST_EVERY: Duration = Duration::from_secs(1);
 
@@ -254,11 +253,7 @@ impl Printer {
         let timeout = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         let mut waited_for = vec![PollFd::from_borrowed_fd(self.sink.as_fd(), PollFlags::empty())];
         #[cfg(target_os = "linux")]
-        waited_for.extend(
-            self.inotify
-                .as_ref()
-                .map(|inotify| PollFd::new(inotify, PollFlags::IN)),
-        );
+        waited_for.extend(self.inotify.as_ref().map(|inotify| PollFd::new(inotify, PollFlags::IN)));
         match poll(&mut waited_for, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(LinesError::Output(error.into())),

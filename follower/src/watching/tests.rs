@@ -60,7 +60,10 @@ async fn what_a_look_finds_of_an_outbox_that_is_no_longer_watched_is_not_said() 
     watching.obey(Order::Watch(place, 0));
     watching.begin_looks();
     let said = [watching.unsent.pop(), watching.unsent.pop()];
-    assert!(matches!(said, [Some(Upward::Chunk { offset: 0, .. }), None]), "{said:?}");
+    assert!(
+        matches!(said, [Some(Upward::Chunk { offset: 0, .. }), None]),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
