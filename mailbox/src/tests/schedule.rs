@@ -259,7 +259,11 @@ fn median_of_a_stream(milliseconds: f64, steady: bool) -> Duration {
         world.grow(0, at, 1.0, 1);
     }
     world.run(at + 1.0);
-    assert!(world.most_in_a_second <= CAP, "{} empty looks in a second", world.most_in_a_second);
+    assert!(
+        world.most_in_a_second <= CAP,
+        "{} empty looks in a second",
+        world.most_in_a_second
+    );
     let mut delays = world.delays[&0].clone();
     assert_eq!(delays.len(), 1000);
     delays.sort();
