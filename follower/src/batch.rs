@@ -15,7 +15,7 @@ pub const LOOKS: usize = 64;
 pub const AT_MOST: Duration = Duration::from_millis(5);
 
 /// A look of this length costs less than handing it to another thread and being woken for its answer.
-const QUICK: Duration = Duration::from_micros(100);
+const QUICK: Duration = Duration::from_micros(250);
 
 /// Events that may wait to be said.
 const EVENTS: usize = 256;
@@ -137,7 +137,7 @@ mod tests {
         let mut pace = Pace::default();
         assert!(pace.is_quick());
         for _ in 0..20 {
-            pace.looked(Duration::from_micros(300));
+            pace.looked(Duration::from_micros(700));
         }
         assert!(!pace.is_quick());
         let mut pace = Pace::default();
