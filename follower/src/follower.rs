@@ -126,7 +126,7 @@ fn in_its_thread(
     events: mpsc::Sender<Upward>,
 ) -> io::Result<oneshot::Receiver<Result<(), String>>> {
     let (ended, how) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("following".into()).spawn(move || {
         let end = runtime.block_on(watching.run(orders, events));
         // A look that hangs in a filesystem is not waited for.

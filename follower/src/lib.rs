@@ -14,6 +14,7 @@
 //! Inside, [`turns`] decides which outbox is looked at next and what a look means; [`watching`] carries that out.
 //! [`doorbell`] hears the workers' hints and rings for them. Appends, parts of the history and the lease each have a place of their own, so that one slow file holds up little else.
 
+mod batch;
 pub mod by_hand;
 pub mod command;
 mod config;

@@ -148,6 +148,11 @@ impl Turns {
         self.waiting.len()
     }
 
+    /// Whether [`Self::next`] has one.
+    pub fn may_begin(&self) -> bool {
+        self.looking < self.lanes && self.waiting() > 0
+    }
+
     /// It moved, or is about to, or is due for a look.
     pub fn wake(&mut self, place: &Place) {
         match self.watched.get_mut(place) {

@@ -1,18 +1,19 @@
 //! Following outboxes: carries out what [`crate::turns`] decides, in a thread of its own.
 //!
-//! While little moves, a look is made in that thread: one wake-up a look is what keeps an idle follower cheap. As soon as
-//! several files wait, looks go to threads beside it, `lanes` at once, since on a network filesystem each waits for a
-//! server.
+//! While looks are quick, they are made in that thread, one after another: all files that have moved in one go (see
+//! [`crate::batch`]), since waking another thread for each costs more than the look. Where they are slow, on a network
+//! filesystem that waits for its server, say, and several files wait, looks go to threads beside it, `lanes` at once.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use codeswarm_mailbox::{Mailbox, Outcome, Tail, TailError, TailStep, Wakes};
 use codeswarm_protocol::frame::Upward;
 use codeswarm_protocol::ids::Place;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::{JoinError, JoinSet};
 
+use crate::batch::{self, Pace, Unsent};
 use crate::doorbell::Doorbell;
 use crate::stalls::Stalls;
 use crate::turns::{Finding, Look, Turns, WatchNumber, Yield};
@@ -39,13 +40,13 @@ pub struct Watching {
     /// Those that are not being looked at.
     tails: HashMap<Place, Tail>,
     looks: JoinSet<Done>,
-    lanes: usize,
     chunk_bytes: usize,
     stalls: Stalls,
     doorbell: Doorbell,
-    /// Said, and not yet taken by the consumer. No look begins while it holds `lanes` events, so a slow consumer stops
+    /// Said, and not yet taken by the consumer. No look begins while it has no room, so a slow consumer stops
     /// the reading and the files keep what it has not taken.
-    unsent: VecDeque<Upward>,
+    unsent: Unsent,
+    pace: Pace,
     /// To be looked at again although nothing may move; the schedule was told once.
     doubtful: HashSet<Place>,
 }
@@ -68,11 +69,11 @@ impl Watching {
             turns: Turns::new(lanes),
             tails: HashMap::new(),
             looks: JoinSet::new(),
-            lanes,
             chunk_bytes,
             stalls,
             doorbell: Doorbell::default(),
-            unsent: VecDeque::new(),
+            unsent: Unsent::new(chunk_bytes.saturating_mul(lanes)),
+            pace: Pace::default(),
             doubtful: HashSet::new(),
         }
     }
@@ -92,19 +93,44 @@ impl Watching {
         mut orders: mpsc::Receiver<Order>,
         events: mpsc::Sender<Upward>,
     ) -> Result<(), JoinError> {
+        let mut woken = Vec::new();
         loop {
             self.begin_looks();
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.obey(order),
+                    Some(order) => {
+                        self.obey(order);
+                        while let Ok(order) = orders.try_recv() {
+                            self.obey(order);
+                        }
+                    }
                     None => return Ok(()),
                 },
-                place = self.wakes.next() => self.turns.wake(&place),
+                () = self.wakes.gather(&mut woken) => {
+                    for place in woken.drain(..) {
+                        self.turns.wake(&place);
+                    }
+                }
                 Some(done) = self.looks.join_next(), if !self.looks.is_empty() => self.looked(done?),
-                room = events.reserve(), if !self.unsent.is_empty() => match (room, self.unsent.pop_front()) {
-                    (Ok(room), Some(event)) => room.send(event),
-                    _ => return Ok(()),
+                room = events.reserve(), if !self.unsent.is_empty() => match room {
+                    Ok(room) => self.say(room, &events),
+                    Err(_) => return Ok(()),
                 },
+                () = tokio::task::yield_now(), if self.may_look() => {}
+            }
+        }
+    }
+
+    /// Hands on as much as there is room for.
+    fn say(&mut self, room: mpsc::Permit<'_, Upward>, events: &mpsc::Sender<Upward>) {
+        if let Some(event) = self.unsent.pop() {
+            room.send(event);
+        }
+        while let Some(event) = self.unsent.pop() {
+            // That nobody listens any more is noticed at the next turn.
+            if let Err(TrySendError::Full(event) | TrySendError::Closed(event)) = events.try_send(event) {
+                self.unsent.put_back(event);
+                return;
             }
         }
     }
@@ -128,8 +154,17 @@ impl Watching {
         self.doorbell.watched(self.turns.watched());
     }
 
+    /// Whether a look may begin now.
+    fn may_look(&self) -> bool {
+        self.unsent.has_room() && self.turns.may_begin()
+    }
+
     fn begin_looks(&mut self) {
-        while self.unsent.len() < self.lanes {
+        let since = Instant::now();
+        for _ in 0..batch::LOOKS {
+            if !self.unsent.has_room() || since.elapsed() >= batch::AT_MOST {
+                return;
+            }
             let Some((place, number)) = self.turns.next() else {
                 return;
             };
@@ -152,7 +187,7 @@ impl Watching {
                     place,
                 }
             };
-            if self.looks.is_empty() && self.turns.waiting() == 0 {
+            if self.looks.is_empty() && (self.turns.waiting() == 0 || self.pace.is_quick()) {
                 let done = look();
                 self.looked(done);
             } else {
@@ -162,10 +197,13 @@ impl Watching {
     }
 
     fn looked(&mut self, mut done: Done) {
+        self.pace.looked(done.took);
         let Some(looked) = self.turns.looked(&done.place, done.number, done.look) else {
             return;
         };
-        self.unsent.extend(looked.say);
+        if let Some(event) = looked.say {
+            self.unsent.push(event);
+        }
         let outcome = match looked.found {
             Yield::News => Outcome::Data,
             Yield::Nothing => Outcome::Nothing,

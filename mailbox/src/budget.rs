@@ -2,7 +2,7 @@
 //!
 //! Before a look nobody knows what it will find, so each must be affordable as an empty one; what it cost is given back
 //! if it brings data. The cap has two sides. *Cold* looks are spaced evenly by whoever asks, at [`Budget::cold_rate`]; the
-//! others draw on a bucket of tokens that fills at three fifths of their side's rate and holds two fifths of a second's
+//! others draw on a bucket of tokens that fills at four fifths of their side's rate and holds one fifth of a second's
 //! worth, so that a burst is allowed and no window of a second sees more than the side's rate. A window over both sides
 //! holds the cap itself, whatever else is wrong. Pure: the clock is handed in.
 
@@ -96,15 +96,15 @@ impl Budget {
         }
         let rate = self.lively_rate(cold_rate);
         let gained = self.counted.map_or(0.0, |then| {
-            now.saturating_duration_since(then).as_secs_f64() * rate * 0.6
+            now.saturating_duration_since(then).as_secs_f64() * rate * 0.8
         });
         self.counted = Some(now);
-        self.tokens = (self.tokens + gained).min((rate * 0.4).max(1.0));
+        self.tokens = (self.tokens + gained).min((rate * 0.2).max(1.0));
         if self.tokens >= 1.0 {
             now
         } else {
             // A hair later, so that rounding never asks for a wait of nothing.
-            now + Duration::from_secs_f64((1.0 - self.tokens) / (rate * 0.6)) + Duration::from_micros(10)
+            now + Duration::from_secs_f64((1.0 - self.tokens) / (rate * 0.8)) + Duration::from_micros(10)
         }
     }
 

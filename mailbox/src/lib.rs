@@ -31,6 +31,7 @@
 //! | [`heartbeat`] | one small file that says 'alive' |
 //! | [`launch`] | what a swarm is launched with |
 //! | [`doorbell`] | one small file that says where hints are heard |
+//! | `inotify` | what the kernel tells, on Linux |
 //! | [`watch`] | when to look: inotify, or the polling of [`schedule`], which keeps to its budget of empty looks; and whom the doorbell has rung for |
 
 pub mod append;
@@ -41,6 +42,8 @@ pub mod error;
 pub mod filesystem;
 pub mod group_commit;
 pub mod heartbeat;
+#[cfg(target_os = "linux")]
+pub mod inotify;
 pub mod launch;
 pub mod layout;
 pub mod lease;

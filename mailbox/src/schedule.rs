@@ -104,6 +104,8 @@ struct Entry {
     pause: Duration,
     /// The last hint or growth.
     moved: Instant,
+    /// The last look brought data, so one that brings nothing has only come too soon.
+    brought: bool,
     /// Granted and not yet reported.
     looking: bool,
     /// Hinted while it was being looked at.
@@ -188,6 +190,17 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         self.limits.swept = pause;
     }
 
+    /// No event tells of growth any more, where [`Limits::with_events`] counted on them.
+    pub fn poll_without_events(&mut self) {
+        let Limits { hot, warm, cold, .. } = Limits::default();
+        self.limits = Limits {
+            hot,
+            warm,
+            cold,
+            ..self.limits
+        };
+    }
+
     /// Adds a file, cold, to be looked at before the other cold ones.
     pub fn add(&mut self, file: K, now: Instant) {
         if self.files.contains_key(&file) {
@@ -199,6 +212,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             lane: Lane::Cold,
             pause: self.limits.warm,
             moved: now,
+            brought: false,
             looking: false,
             hinted: false,
             rung: false,
@@ -333,7 +347,10 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             // What brings data costs nothing, so the round goes on at once.
             self.next_cold = Some(now);
         }
-        let longer = (before * 3 / 2).min(self.limits.warm);
+        let longer = match std::mem::replace(&mut entry.brought, data) {
+            true => before,
+            false => (before * 3 / 2).min(self.limits.warm),
+        };
         let (next, pause) = match (then, outcome) {
             (Then::Poll, _) if hinted => (Lane::Hot, self.limits.hot),
             _ if hinted => (Lane::Rung, self.limits.hot),

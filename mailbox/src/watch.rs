@@ -6,17 +6,24 @@
 //! read and never what is read.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use codeswarm_protocol::Place;
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use crate::filesystem::FilesystemKind;
-use crate::layout::place_of_file_name;
 use crate::schedule::{Limits, Next, Outcome, PollSchedule};
+
+#[cfg(target_os = "linux")]
+mod events;
+#[cfg(not(target_os = "linux"))]
+#[path = "watch/no_events.rs"]
+mod events;
+
+use events::{Events, News};
 
 /// How files are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,22 +31,10 @@ pub enum WatchMode {
     /// inotify on local filesystems, polling on others, and where inotify cannot be had.
     #[default]
     Auto,
-    /// inotify (what the system has in its place, on others than Linux).
+    /// inotify. There is none on others than Linux.
     Inotify,
     /// Polling.
     Poll,
-}
-
-/// How many files may have moved before it is simpler to look at all.
-const MOVED_AT_MOST: usize = 65_536;
-
-#[derive(Debug, Default)]
-struct Moved {
-    places: HashSet<Place>,
-    /// Events were lost: any file may have moved.
-    all: bool,
-    /// What was heard over the doorbell.
-    rung: HashMap<Place, Rung>,
 }
 
 /// What the doorbell has said of a file since it was last asked.
@@ -51,31 +46,16 @@ struct Rung {
     size: Option<u64>,
 }
 
+/// What was heard over the doorbell.
 #[derive(Debug, Default)]
 struct Heard {
-    moved: Mutex<Moved>,
+    rung: Mutex<HashMap<Place, Rung>>,
     bell: Notify,
 }
 
 impl Heard {
-    fn take(&self) -> Moved {
-        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn hear(&self, event: notify::Result<Event>) {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            // Our own reading opens files; that is no news.
-            Ok(event) if matches!(event.kind, EventKind::Access(_)) && !event.need_rescan() => return,
-            Ok(event) if !event.need_rescan() && moved.places.len() < MOVED_AT_MOST => {
-                let places = event.paths.iter().filter_map(|path| place_of_file_name(path));
-                moved.places.extend(places);
-            }
-            // The kernel's queue has overflowed, or the watch itself failed.
-            _ => moved.all = true,
-        }
-        drop(moved);
-        self.bell.notify_one();
+    fn take(&self) -> HashMap<Place, Rung> {
+        std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -110,9 +90,9 @@ impl Rings {
     }
 
     fn note(&self, place: &Place, what: impl FnOnce(&mut Rung)) {
-        let mut moved = self.0.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        what(moved.rung.entry(place.clone()).or_default());
-        drop(moved);
+        let mut rung = self.0.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        what(rung.entry(place.clone()).or_default());
+        drop(rung);
         self.0.bell.notify_one();
     }
 }
@@ -127,8 +107,7 @@ pub struct Wakes {
     /// Moved by an event, to be looked at outside the schedule's cap, in order and each once.
     moved: VecDeque<Place>,
     waiting: HashSet<Place>,
-    /// The watch; it ends when this is dropped.
-    watcher: Option<RecommendedWatcher>,
+    events: Option<Events>,
     why_polling: Option<String>,
 }
 
@@ -146,8 +125,7 @@ impl Wakes {
         paths: &[PathBuf],
         limits: Option<Limits>,
     ) -> Result<Self, String> {
-        let heard = Arc::new(Heard::default());
-        let (watcher, why_polling) = match (mode, kind) {
+        let (events, why_polling) = match (mode, kind) {
             (WatchMode::Poll, _) => (None, Some("it was asked for".to_owned())),
             (WatchMode::Auto, FilesystemKind::Network(name)) => (
                 None,
@@ -155,13 +133,13 @@ impl Wakes {
                     "the mailbox is on a shared filesystem ({name}), which reports nothing of other machines"
                 )),
             ),
-            (WatchMode::Auto | WatchMode::Inotify, _) => match watch(paths, heard.clone()) {
-                Ok(watcher) => (Some(watcher), None),
+            (WatchMode::Auto | WatchMode::Inotify, _) => match Events::of(paths) {
+                Ok(events) => (Some(events), None),
                 Err(error) if mode == WatchMode::Inotify => return Err(error),
                 Err(error) => (None, Some(error)),
             },
         };
-        let own = if watcher.is_some() {
+        let own = if events.is_some() {
             Limits::with_events()
         } else {
             Limits::default()
@@ -171,10 +149,10 @@ impl Wakes {
             schedule: PollSchedule::new(limits.unwrap_or(own), seed),
             files: HashSet::new(),
             connected: HashSet::new(),
-            heard,
+            heard: Arc::default(),
             moved: VecDeque::new(),
             waiting: HashSet::new(),
-            watcher,
+            events,
             why_polling,
         })
     }
@@ -186,7 +164,7 @@ impl Wakes {
 
     /// Whether events tell of growth.
     pub fn has_events(&self) -> bool {
-        self.watcher.is_some()
+        self.events.is_some()
     }
 
     /// This file is to be looked at from now on, the first time soon.
@@ -243,39 +221,98 @@ impl Wakes {
     pub async fn next(&mut self) -> Place {
         loop {
             self.collect();
-            while let Some(place) = self.moved.pop_front() {
-                self.waiting.remove(&place);
-                if self.files.contains(&place) {
-                    return place;
-                }
-            }
-            let bell = self.heard.bell.notified();
-            match self.schedule.next(Instant::now()) {
-                Next::Look(place) => return place,
-                Next::Wait(until) => {
-                    tokio::select! {
-                        () = bell => {}
-                        () = tokio::time::sleep_until(until.into()) => {}
-                    }
-                }
-                Next::Idle => bell.await,
+            match self.take() {
+                Ok(place) => return place,
+                Err(until) => self.something(until).await,
             }
         }
     }
 
-    fn collect(&mut self) {
-        let heard = self.heard.take();
-        if heard.all {
-            tracing::warn!("file events were lost; all files are looked at");
-            for place in self.files.clone() {
-                self.wake(place);
+    /// Waits until there are files to look at, and adds all that there are then: what moved while the caller was busy is one
+    /// batch. One that is due for two reasons may be there twice. May be dropped and called again at any time without losing one.
+    pub async fn gather(&mut self, places: &mut Vec<Place>) {
+        loop {
+            self.collect();
+            let until = loop {
+                match self.take() {
+                    Ok(place) => places.push(place),
+                    Err(until) => break until,
+                }
+            };
+            if !places.is_empty() {
+                return;
+            }
+            self.something(until).await;
+        }
+    }
+
+    /// A file that is to be looked at now; or when, if at all, the schedule has one.
+    fn take(&mut self) -> Result<Place, Option<Instant>> {
+        while let Some(place) = self.moved.pop_front() {
+            self.waiting.remove(&place);
+            if self.files.contains(&place) {
+                return Ok(place);
             }
         }
-        for place in heard.places {
-            self.wake(place);
+        match self.schedule.next(Instant::now()) {
+            Next::Look(place) => Ok(place),
+            Next::Wait(until) => Err(Some(until)),
+            Next::Idle => Err(None),
+        }
+    }
+
+    /// Waits until [`Self::collect`] or [`Self::take`] may have something, at most until then.
+    async fn something(&mut self, until: Option<Instant>) {
+        let events = async {
+            match &mut self.events {
+                Some(events) => events.come().await,
+                None => std::future::pending().await,
+            }
+        };
+        let due = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let heard = Arc::clone(&self.heard);
+        let broken = tokio::select! {
+            () = heard.bell.notified() => None,
+            come = events => come.err(),
+            () = due => None,
+        };
+        if let Some(error) = broken {
+            self.poll_instead(&error);
+        }
+    }
+
+    /// The kernel tells nothing any more. Nothing is lost by it but time.
+    fn poll_instead(&mut self, error: &io::Error) {
+        tracing::error!(%error, "file events cannot be read any more; files are polled");
+        self.events = None;
+        self.why_polling = Some(format!("file events cannot be read any more: {error}"));
+        self.schedule.poll_without_events();
+        self.wake_all();
+    }
+
+    fn collect(&mut self) {
+        match self.events.as_mut().map(Events::take) {
+            None => {}
+            Some(Err(error)) => self.poll_instead(&error),
+            Some(Ok(news)) => {
+                for news in news {
+                    match news {
+                        News::Of(place) => self.wake(place),
+                        News::OfAll => {
+                            tracing::warn!("file events were lost; all files are looked at");
+                            self.wake_all();
+                        }
+                    }
+                }
+            }
         }
         let now = Instant::now();
-        for (place, Rung { connected, size }) in heard.rung {
+        for (place, Rung { connected, size }) in self.heard.take() {
             match connected {
                 Some(true) => self.schedule.connected(&place, now),
                 Some(false) => self.schedule.gone(&place, now),
@@ -292,6 +329,12 @@ impl Wakes {
         }
     }
 
+    fn wake_all(&mut self) {
+        for place in self.files.clone() {
+            self.wake(place);
+        }
+    }
+
     fn wake(&mut self, place: Place) {
         if self.files.contains(&place) && self.waiting.insert(place.clone()) {
             self.moved.push_back(place);
@@ -299,106 +342,5 @@ impl Wakes {
     }
 }
 
-fn watch(paths: &[PathBuf], heard: Arc<Heard>) -> Result<RecommendedWatcher, String> {
-    let cannot = |path: &Path, error: notify::Error| format!("{} cannot be watched: {error}", path.display());
-    let first = paths.first().map_or(Path::new("."), PathBuf::as_path);
-    let mut watcher =
-        notify::recommended_watcher(move |event| heard.hear(event)).map_err(|error| cannot(first, error))?;
-    for path in paths {
-        watcher
-            .watch(path, RecursiveMode::NonRecursive)
-            .map_err(|error| cannot(path, error))?;
-    }
-    Ok(watcher)
-}
-
-#[cfg(test)]
-mod tests {
-    use notify::event::{AccessKind, AccessMode, DataChange, Flag, ModifyKind};
-
-    use super::*;
-
-    fn event(kind: EventKind, name: &str) -> Event {
-        Event::new(kind).add_path(Path::new("/ws/mailbox/outbox").join(name))
-    }
-
-    #[test]
-    fn growth_is_heard_and_our_own_reading_is_not() {
-        let heard = Heard::default();
-        let grown = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-        heard.hear(Ok(event(
-            EventKind::Access(AccessKind::Open(AccessMode::Any)),
-            "27_00.jsonl",
-        )));
-        heard.hear(Ok(event(
-            EventKind::Access(AccessKind::Close(AccessMode::Write)),
-            "27_00.jsonl",
-        )));
-        heard.hear(Ok(event(grown, "27_01.jsonl")));
-        heard.hear(Ok(event(grown, "27_01.jsonl")));
-        heard.hear(Ok(event(grown, "notes.txt")));
-        let moved = heard.take();
-        assert_eq!(moved.places, HashSet::from([Place::from_stem("27_01").unwrap()]));
-        assert!(!moved.all);
-        assert!(heard.take().places.is_empty(), "each is told once");
-    }
-
-    #[tokio::test]
-    async fn when_events_were_lost_all_files_are_looked_at() {
-        for lost in [
-            Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)),
-            Err(notify::Error::generic("the queue is gone")),
-        ] {
-            let limits = Limits {
-                cold: Duration::from_secs(3600),
-                ..Limits::with_events()
-            };
-            let mut wakes = Wakes::with_limits(WatchMode::Poll, FilesystemKind::Local, &[], Some(limits)).unwrap();
-            let places: HashSet<Place> = (0..100)
-                .map(|node| Place::from_stem(&format!("27_{node}")).unwrap())
-                .collect();
-            places.iter().for_each(|place| wakes.add(place.clone()));
-            wakes.heard.hear(lost);
-            let mut looked = HashSet::new();
-            while looked.len() < places.len() {
-                looked.insert(wakes.next().await);
-            }
-            assert_eq!(looked, places);
-        }
-    }
-
-    #[tokio::test]
-    async fn p4_a_writer_that_connects_before_its_file_is_watched_is_looked_for_once_and_polled_when_it_has_gone() {
-        let place = Place::from_stem("27_03").unwrap();
-        let mut wakes = Wakes::new(WatchMode::Poll, FilesystemKind::Local, &[]).unwrap();
-        let rings = wakes.rings();
-        rings.connected(&place);
-        wakes.collect();
-        wakes.add(place.clone());
-        let rests = |wakes: &mut Wakes| match wakes.schedule.next(Instant::now()) {
-            Next::Wait(until) => until > Instant::now() + Duration::from_secs(60),
-            Next::Look(_) | Next::Idle => false,
-        };
-        assert_eq!(wakes.next().await, place, "for what it did before");
-        wakes.looked(&place, Outcome::Nothing, Duration::ZERO);
-        wakes.hint(&place);
-        assert!(rests(&mut wakes), "its writer will ring");
-        rings.rang(&place, 7);
-        assert_eq!(wakes.next().await, place);
-        wakes.read_to(&place, 7);
-        wakes.looked(&place, Outcome::Data, Duration::ZERO);
-        assert!(rests(&mut wakes));
-
-        rings.gone(&place);
-        assert_eq!(wakes.next().await, place, "what it did last may not have been rung for");
-        wakes.looked(&place, Outcome::Nothing, Duration::ZERO);
-        assert!(!rests(&mut wakes), "it is polled");
-        rings.rang(&place, 8);
-        wakes.collect();
-        wakes.remove(&place);
-        wakes.add(place.clone());
-        assert_eq!(wakes.next().await, place);
-        wakes.looked(&place, Outcome::Nothing, Duration::ZERO);
-        assert!(!rests(&mut wakes), "that it was connected once is forgotten");
-    }
-}
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

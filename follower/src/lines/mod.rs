@@ -7,8 +7,6 @@
 //! This knows files and newlines, and nothing of mailboxes: a file that is renamed out of the folder while it is not
 //! open is not followed there.
 
-#[cfg(target_os = "linux")]
-mod inotify;
 mod printer;
 mod seen;
 mod sink;

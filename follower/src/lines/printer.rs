@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use codeswarm_mailbox::inotify::{Inotify, Told};
 use codeswarm_mailbox::schedule::Next;
 use codeswarm_mailbox::{FilesystemKind, Limits, Outcome, PollSchedule, WatchMode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,9 +18,6 @@ use super::source::{Manner, Source, Turn};
 use super::{LinesError, PlainLines, WINDOW};
 use crate::descriptors;
 use crate::fair_queue::FairQueue;
-
-#[cfg(target_os = "linux")]
-use super::inotify::{Inotify, Told};
 
 /// How often new names are looked for while polling.
 const LIST_EVERY: Duration = Duration::from_secs(1);
@@ -226,14 +225,14 @@ impl Printer {
         for told in inotify.told().map_err(watch)? {
             match told {
                 Told::Name(name) if is_lines(&name) => self.follow(name, false),
-                Told::Name(_) => {}
+                Told::Name(_) | Told::Itself(_) => {}
                 Told::Lost => {
                     self.list(false)?;
                     for name in self.files.keys() {
                         self.waiting.push(name.clone());
                     }
                 }
-                Told::FolderGone => {
+                Told::Gone(_) => {
                     return Err(LinesError::Folder {
                         folder: self.lines.folder.clone(),
                         source: io::ErrorKind::NotFound.into(),
@@ -254,11 +253,7 @@ impl Printer {
         let timeout = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         let mut waited_for = vec![PollFd::from_borrowed_fd(self.sink.as_fd(), PollFlags::empty())];
         #[cfg(target_os = "linux")]
-        waited_for.extend(
-            self.inotify
-                .as_ref()
-                .map(|inotify| PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN)),
-        );
+        waited_for.extend(self.inotify.as_ref().map(|inotify| PollFd::new(inotify, PollFlags::IN)));
         match poll(&mut waited_for, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(LinesError::Output(error.into())),

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use codeswarm_mailbox::WatchMode;
+#[cfg(target_os = "linux")]
+use codeswarm_mailbox::inotify::{Inotify, Told};
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-#[cfg(target_os = "linux")]
-use super::inotify::{Inotify, Told};
 use super::printer::Printer;
 use super::seen::Seen;
 use super::sink::{CopyError, Sink};

@@ -59,8 +59,11 @@ async fn what_a_look_finds_of_an_outbox_that_is_no_longer_watched_is_not_said() 
     // Watched again, it is read from where the order says.
     watching.obey(Order::Watch(place, 0));
     watching.begin_looks();
-    let said = watching.unsent.make_contiguous();
-    assert!(matches!(said, [Upward::Chunk { offset: 0, .. }]), "{said:?}");
+    let said = [watching.unsent.pop(), watching.unsent.pop()];
+    assert!(
+        matches!(said, [Some(Upward::Chunk { offset: 0, .. }), None]),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -105,4 +108,86 @@ fn p9_an_outbox_that_was_cut_back_is_believed_after_a_while_and_then_told() {
     assert_eq!((told.finding, told.more), (Finding::Shrunk { offset: 0, was }, true));
     let data = line(3).into();
     assert_eq!(look(&mut tail, 1000, now).finding, Finding::Lines { offset: 0, data });
+}
+
+/// Follows these until so many have said something; whose chunk came when.
+async fn order_of_chunks(mailbox: &Mailbox, mut watching: Watching, files: usize, saying: usize) -> Vec<usize> {
+    for rank in 0..files {
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(mailbox.outbox(&place(rank)))
+            .unwrap();
+        watching.obey(Order::Watch(place(rank), 0));
+    }
+    let (orders, order) = mpsc::channel(1);
+    let (events, mut said) = mpsc::channel(32);
+    let following = tokio::spawn(watching.run(order, events));
+    let (mut came, mut each) = (Vec::new(), HashSet::new());
+    while each.len() < saying {
+        let next = tokio::time::timeout(Duration::from_secs(60), said.recv()).await;
+        let Some(Upward::Chunk { place, .. }) = next.unwrap() else {
+            panic!("no chunk")
+        };
+        let rank = place.node_id.rank() as usize;
+        came.push(rank);
+        each.insert(rank);
+    }
+    drop(orders);
+    following.await.unwrap().unwrap();
+    came
+}
+
+/// Of these files no schedule looks at one before the day is over.
+fn never_due() -> Limits {
+    let never = Duration::from_secs(24 * 3600);
+    Limits {
+        hot: never,
+        warm: never,
+        cold: never,
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn p8_a_hot_file_does_not_make_a_thousand_quiet_ones_wait() {
+    let (_folder, mailbox, watching) = watching(1);
+    fs::write(mailbox.outbox(&place(0)), (0..5000).map(line).collect::<String>()).unwrap();
+    for rank in 1..=1000 {
+        fs::write(mailbox.outbox(&place(rank)), line(1)).unwrap();
+    }
+    let came = order_of_chunks(&mailbox, watching, 1001, 1001).await;
+    let hot = came.iter().filter(|rank| **rank == 0).count();
+    assert!(
+        hot <= 2 + 2,
+        "the hot one had {hot} turns before the last quiet one had its first"
+    );
+}
+
+#[tokio::test]
+async fn many_files_that_hold_nothing_do_not_end_the_turns_of_those_behind_them() {
+    let (_folder, mailbox, watching) = watching(1000);
+    let wakes = Wakes::with_limits(WatchMode::Poll, FilesystemKind::Local, &[], Some(never_due())).unwrap();
+    let watching = Watching { wakes, ..watching };
+    fs::write(mailbox.outbox(&place(500)), line(1)).unwrap();
+    assert_eq!(order_of_chunks(&mailbox, watching, 501, 1).await, [500]);
+}
+
+#[tokio::test]
+async fn p8_one_go_is_bounded_in_looks_and_in_bytes() {
+    for (chunk_bytes, at_most) in [(1000, batch::LOOKS), (1, 1)] {
+        let (_folder, mailbox, mut watching) = watching(chunk_bytes);
+        for rank in 0..2 * batch::LOOKS {
+            fs::write(mailbox.outbox(&place(rank)), line(1)).unwrap();
+            watching.obey(Order::Watch(place(rank), 0));
+        }
+        watching.begin_looks();
+        let under_way = watching.looks.len();
+        let found = std::iter::from_fn(|| watching.unsent.pop()).count();
+        assert!(
+            (1..=at_most).contains(&(found + under_way)) && found > 0,
+            "{found} and {under_way} under way of {at_most}"
+        );
+        assert_eq!(watching.turns.waiting(), 2 * batch::LOOKS - found - under_way);
+    }
 }

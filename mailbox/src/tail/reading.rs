@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::{Doubt, Found, REMEMBERED, Tail, TailError, TailStep};
 use crate::lines::{self, Front};
@@ -18,27 +18,40 @@ impl Tail {
         let Some(file) = self.file.take() else {
             return Ok(TailStep::Nothing);
         };
-        if !self.same_before(&*file, &path)? {
+        let line = self.size - self.offset;
+        let mut wanted = line.min(max_bytes as u64);
+        // A long line that is still coming: only its new part is searched.
+        let is_coming = self.searched - self.offset > max_bytes as u64;
+        // What was read last is read again with what is new, in one call.
+        let known = self.known_before();
+        let first = known + if is_coming { 1 } else { wanted };
+        let bytes = read_range(&*file, self.offset - known, first).map_err(self.later("read", &path))?;
+        let mut bytes = Bytes::from(bytes);
+        if !self.is_same(&bytes) {
             return Ok(self.begin_again(Doubt::Other, now));
         }
         self.settle(&[Doubt::Short, Doubt::Other]);
-        let line = self.size - self.offset;
-        if self.doubt.is_none() && self.searched - self.offset > max_bytes as u64 {
-            // A long line that is still coming: only its new part is searched.
-            let newline = find_newline(&*file, self.searched, self.size).map_err(self.later("read", &path))?;
-            self.searched = newline.unwrap_or(self.size);
-            if newline.is_none() {
-                return self.no_whole_line(now);
+        bytes.advance(usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len()));
+        if is_coming {
+            if self.doubt.is_none() {
+                let newline = find_newline(&*file, self.searched, self.size).map_err(self.later("read", &path))?;
+                self.searched = newline.unwrap_or(self.size);
+                if newline.is_none() {
+                    return self.no_whole_line(now);
+                }
             }
+            let again = read_range(&*file, self.offset, wanted);
+            bytes = again.map_err(self.later("read", &path))?.into();
         }
         let max_line = self.max_line as u64;
-        let mut wanted = line.min(max_bytes as u64);
         loop {
-            let bytes = read_range(&*file, self.offset, wanted).map_err(self.later("read", &path))?;
             let short = (bytes.len() as u64) < wanted;
             match lines::front(&bytes) {
                 Front::Partial { .. } if !short && wanted < line && wanted < max_line => {
                     wanted = line.min(wanted * 4).min(max_line);
+                    bytes = read_range(&*file, self.offset, wanted)
+                        .map_err(self.later("read", &path))?
+                        .into();
                 }
                 Front::Partial { .. } if !short && wanted >= max_line => {
                     return self.too_long(&*file, &path, &bytes, now);
@@ -54,7 +67,7 @@ impl Tail {
                     return self.no_whole_line(now);
                 }
                 front => {
-                    self.ready = Bytes::from(bytes);
+                    self.ready = bytes;
                     let step = self.pass_on(front, now)?;
                     if self.doubt.is_none() && self.searched < self.size {
                         self.file = Some(file);
@@ -207,18 +220,21 @@ impl Tail {
         })
     }
 
-    /// Whether what was read last still stands before the present offset.
-    fn same_before(&self, file: &dyn ReadFile, path: &Path) -> Result<bool, TailError> {
+    /// How many bytes before the present offset tell whether this is still the file that was read.
+    fn known_before(&self) -> u64 {
+        (self.before.len() as u64).max(1).min(self.offset)
+    }
+
+    /// Whether these bytes, from [`Self::known_before`] on, begin with what was read last.
+    fn is_same(&self, there: &[u8]) -> bool {
         if self.offset == 0 {
-            return Ok(true);
+            return true;
         }
-        let from = self.offset - (self.before.len() as u64).max(1).min(self.offset);
-        // One byte more tells, for a cursor that remembers nothing, whether it stands at the end of a torn line.
-        let there = read_range(file, from, self.offset - from + 1).map_err(self.later("read", path))?;
         if self.before.is_empty() {
-            return Ok(there.contains(&b'\n'));
+            // One byte more tells, for a cursor that remembers nothing, whether it stands at the end of a torn line.
+            return there.iter().take(2).any(|byte| *byte == b'\n');
         }
-        Ok(there.starts_with(&self.before))
+        there.starts_with(&self.before)
     }
 
     /// After patience, begins again at the start.

@@ -3,6 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
+use super::client_io::Sink;
 use super::options::ServeError;
 
 /// How it went for a client, told when its last line is written.
@@ -23,7 +24,7 @@ pub(super) struct Pipes {
 /// A client at the door.
 pub(super) struct Connection {
     pub source: Box<dyn AsyncRead + Unpin + Send>,
-    pub sink: Box<dyn AsyncWrite + Unpin + Send>,
+    pub sink: Sink,
     pub pipes: Option<Pipes>,
 }
 
@@ -40,7 +41,7 @@ impl Door {
     {
         self.send(Connection {
             source: Box::new(source),
-            sink: Box::new(sink),
+            sink: Sink::stream(sink),
             pipes: None,
         })
         .await
@@ -48,21 +49,20 @@ impl Door {
 
     /// This process's own client. A daemon is served until its last command is answered, a batch until all that it asked
     /// for is over.
-    pub async fn enter_pipes<R, W>(
+    pub async fn enter_pipes<R>(
         &self,
         source: R,
-        sink: W,
+        sink: Sink,
         daemon: bool,
         end: oneshot::Sender<ClientEnd>,
     ) -> Result<(), ServeError>
     where
         R: AsyncRead + Unpin + Send + 'static,
-        W: AsyncWrite + Unpin + Send + 'static,
     {
         let pipes = Some(Pipes { daemon, end });
         self.send(Connection {
             source: Box::new(source),
-            sink: Box::new(sink),
+            sink,
             pipes,
         })
         .await

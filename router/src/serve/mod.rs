@@ -19,6 +19,7 @@ mod requests;
 mod server;
 mod subscription;
 
+pub use client_io::Sink;
 pub use door::{ClientEnd, Door};
 pub use line_reader::{LineReader, ReadLine};
 pub use listen::{ListenError, listen, private_folder};

@@ -13,6 +13,9 @@ const SOFT_LIMIT: usize = 1024 * 1024;
 /// So many bytes of commands may wait for the server, and one more line.
 const ASKED_LIMIT: usize = 4 * 1024 * 1024;
 
+/// Lines that are on their way are written together up to so many bytes.
+const PIECE: usize = 64 * 1024;
+
 /// What a short command counts as, since its answer may be long.
 const SHORT: usize = 64 * 1024;
 
@@ -31,6 +34,24 @@ struct Waiting {
     asked_for_room: bool,
 }
 
+impl Waiting {
+    /// The next lines to write: what came alone, or as much as makes a piece of what came since.
+    fn piece(&mut self) -> Option<Bytes> {
+        let first = self.lines.pop_front()?;
+        let fits = |next: &Bytes, piece: usize| piece + next.len() <= PIECE;
+        if !self.lines.front().is_some_and(|next| fits(next, first.len())) {
+            return Some(first);
+        }
+        let mut piece = first.to_vec();
+        while self.lines.front().is_some_and(|next| fits(next, piece.len()))
+            && let Some(next) = self.lines.pop_front()
+        {
+            piece.extend_from_slice(&next);
+        }
+        Some(piece.into())
+    }
+}
+
 /// Both ends share it.
 #[derive(Debug, Clone)]
 pub(super) struct ClientQueue {
@@ -47,8 +68,8 @@ impl Default for ClientQueue {
 
 /// What a writer finds.
 pub(super) enum Taken {
-    /// Write this.
-    Lines(Vec<Bytes>),
+    /// Write this, whole lines.
+    Lines(Bytes),
     /// Nothing more will come.
     Closed,
 }
@@ -118,10 +139,8 @@ impl ClientQueue {
         loop {
             let filled = self.filled.notified();
             let taken = self.with(|waiting| {
-                if !waiting.lines.is_empty() {
-                    return Some(Taken::Lines(waiting.lines.drain(..).collect()));
-                }
-                waiting.closed.then_some(Taken::Closed)
+                let lines = waiting.piece().map(Taken::Lines);
+                lines.or_else(|| waiting.closed.then_some(Taken::Closed))
             });
             match taken {
                 Some(taken) => return taken,

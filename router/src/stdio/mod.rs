@@ -18,7 +18,7 @@ use codeswarm_mailbox::LeaseError;
 
 use crate::endpoint::Endpoint;
 use crate::lock::{LockError, RouterLock};
-use crate::serve::{ClientEnd, Door, ListenError, Options, ServeError, Server, Stop, listen};
+use crate::serve::{ClientEnd, Door, ListenError, Options, ServeError, Server, Sink, Stop, listen};
 
 use relay::{Relay, Relayed};
 
@@ -182,8 +182,8 @@ where
     if !relay.has_begun() {
         let (told, end) = oneshot::channel();
         let source = relay.into_stdin();
-        door.enter_pipes(source, tokio::io::stdout(), mode == Mode::Daemon, told)
-            .await?;
+        let sink = Sink::Blocking(Box::new(std::io::stdout()));
+        door.enter_pipes(source, sink, mode == Mode::Daemon, told).await?;
         let failed = matches!(end.await, Ok(ClientEnd { failed: true }));
         return Ok(if failed && mode == Mode::Batch {
             ExitCode::FAILURE

@@ -20,7 +20,7 @@ fn lines(bytes: usize) -> Bytes {
     Bytes::from(vec![b'x'; bytes])
 }
 
-async fn taken(queue: &ClientQueue) -> Vec<Bytes> {
+async fn taken(queue: &ClientQueue) -> Bytes {
     match soon(queue.take()).await {
         Taken::Lines(lines) => lines,
         Taken::Closed => panic!("closed"),
@@ -30,12 +30,11 @@ async fn taken(queue: &ClientQueue) -> Vec<Bytes> {
 #[tokio::test]
 async fn what_was_put_in_before_the_close_is_written_and_nothing_after() {
     let queue = ClientQueue::default();
-    queue.push(lines(1));
-    queue.push(lines(2));
+    queue.push(Bytes::from_static(b"1"));
+    queue.push(Bytes::from_static(b"22"));
     queue.close();
-    queue.push(lines(3));
-    let sizes: Vec<usize> = taken(&queue).await.iter().map(Bytes::len).collect();
-    assert_eq!(sizes, [1, 2]);
+    queue.push(Bytes::from_static(b"333"));
+    assert_eq!(taken(&queue).await, "122");
     assert!(matches!(soon(queue.take()).await, Taken::Closed));
     soon(queue.closed()).await;
 }
@@ -97,6 +96,22 @@ async fn commands_wait_while_many_are_not_looked_at() {
     soon(queue.room()).await;
 }
 
+#[tokio::test]
+async fn what_came_since_the_last_write_is_written_together_up_to_a_bound() {
+    let queue = ClientQueue::default();
+    for size in [PIECE / 2, PIECE / 2, 1, 3 * PIECE, 1, 2] {
+        queue.push(lines(size));
+    }
+    let mut sizes = Vec::new();
+    for _ in 0..4 {
+        sizes.push(taken(&queue).await.len());
+    }
+    assert_eq!(sizes, [PIECE, 1, 3 * PIECE, 3]);
+}
+
+/// The length of a line of the flood.
+const LINE: usize = 1004;
+
 /// The server puts in what there is room for and waits for the word that there is room again; the writer is slower or
 /// faster than that, on other threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -112,7 +127,7 @@ async fn p8_a_flood_passes_whole_and_in_order_however_slow_its_reader() {
                     while !queue.has_room(0) {
                         told.recv().await.unwrap();
                     }
-                    queue.push(Bytes::from([number.to_be_bytes().as_slice(), &[0; 1000]].concat()));
+                    queue.push(Bytes::from([number.to_be_bytes().as_slice(), &[0; LINE - 4]].concat()));
                     most = most.max(queue.with(|waiting| waiting.bytes));
                 }
                 queue.close();
@@ -121,7 +136,7 @@ async fn p8_a_flood_passes_whole_and_in_order_however_slow_its_reader() {
         });
         let mut next = 0_u32;
         while let Taken::Lines(lines) = soon(queue.take()).await {
-            for line in lines {
+            for line in lines.chunks(LINE) {
                 assert_eq!(line[..4], next.to_be_bytes());
                 next += 1;
                 if slow {
@@ -133,6 +148,6 @@ async fn p8_a_flood_passes_whole_and_in_order_however_slow_its_reader() {
             }
         }
         assert_eq!(next, 20_000);
-        assert!(soon(server).await.unwrap() <= SOFT_LIMIT + 1004);
+        assert!(soon(server).await.unwrap() <= SOFT_LIMIT + LINE);
     }
 }

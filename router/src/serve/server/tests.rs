@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::core::Settings;
-use crate::serve::{LineReader, ReadLine};
+use crate::serve::{LineReader, ReadLine, Sink};
 
 mod ending;
 mod failed_reads;
@@ -104,7 +104,7 @@ impl Desk {
         let (source, sink) = tokio::io::split(theirs);
         self.server.join(Connection {
             source: Box::new(source),
-            sink: Box::new(sink),
+            sink: Sink::stream(sink),
             pipes: None,
         });
         let (events, commands) = tokio::io::split(ours);
@@ -367,7 +367,7 @@ async fn p8_a_daemon_whose_program_does_not_read_leaves_all_the_same() {
     let (ours, theirs) = tokio::io::duplex(64);
     let (source, sink) = tokio::io::split(theirs);
     let (told, end) = oneshot::channel();
-    door.enter_pipes(source, sink, true, told).await.unwrap();
+    door.enter_pipes(source, Sink::stream(sink), true, told).await.unwrap();
     let (_not_read, mut commands) = tokio::io::split(ours);
     for _ in 0..100 {
         commands.write_all(b"{\"command\":\"ping\"}\n").await.unwrap();

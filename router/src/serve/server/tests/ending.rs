@@ -81,7 +81,7 @@ async fn p4_a_client_gets_its_last_lines_from_a_router_that_ends_with_more_comma
     desk.server.audience.join(id);
     desk.server.outputs.join(id, queue.clone());
     let sender = desk.server.client_sender.clone();
-    let writer = client_io::start(id, source, sink, queue.clone(), 1000, sender.clone());
+    let writer = client_io::start(id, source, Sink::stream(sink), queue.clone(), 1000, sender.clone());
     desk.server.client_tasks.spawn(async move { drop(writer.await) });
     queue.push(Bytes::from(vec![b'x'; 1000]));
     assert!(!queue.has_room(0), "its writer tells when there is room");
@@ -118,7 +118,7 @@ async fn a_daemons_program_that_has_said_its_last_is_let_go_though_an_answer_is_
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (source, sink) = tokio::io::split(theirs);
     let (told, end) = oneshot::channel();
-    door.enter_pipes(source, sink, true, told).await.unwrap();
+    door.enter_pipes(source, Sink::stream(sink), true, told).await.unwrap();
     let (_reads, mut commands) = tokio::io::split(ours);
     let status = json!({"command": "swarm_status", "swarm_id": swarm_id});
     commands.write_all(format!("{status}\n").as_bytes()).await.unwrap();
