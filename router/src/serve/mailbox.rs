@@ -18,7 +18,10 @@ impl Server {
     pub(super) fn follower_said(&mut self, up: Upward) {
         match up {
             Upward::Hello { host, pid, root, .. } => tracing::info!(%host, pid, %root, "the mailbox is followed"),
-            Upward::Chunk { place, offset, data } => self.chunk(&place, offset, &data),
+            Upward::Chunk { place, offset, data } => {
+                self.carried.live += data.len() as u64;
+                self.chunk(&place, offset, &data);
+            }
             Upward::Skipped {
                 place,
                 offset,
@@ -53,6 +56,8 @@ impl Server {
                 ..
             } => match self.reads.remove(&ticket) {
                 Some(under_way) => {
+                    self.carried.read_back += data.len() as u64;
+                    self.carried.parts += 1;
                     let unread = error.map(|error| Unread { error, may_pass });
                     self.part(under_way, next, done, unread, &data);
                 }

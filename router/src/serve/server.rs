@@ -12,6 +12,7 @@ use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, Ticket, Upward};
 
+use super::carried::Carried;
 use super::client_io::{self, FromClient};
 use super::clock::Clock;
 use super::door::{ClientEnd, Connection, Door};
@@ -36,6 +37,7 @@ pub struct Server {
     pub(super) reads: HashMap<Ticket, UnderWay>,
     pub(super) failed_reads: FailedReads,
     pub(super) last_ticket: u64,
+    pub(super) carried: Carried,
     pub(super) names: Box<dyn Names + Send>,
     pub(super) batch: Batch,
     pub(super) follower: Option<Follower>,
@@ -124,6 +126,7 @@ impl Server {
             reads: HashMap::new(),
             failed_reads: FailedReads::default(),
             last_ticket: FIRST_READ_TICKET,
+            carried: Carried::default(),
             names,
             batch: Batch::default(),
             follower,
@@ -166,6 +169,7 @@ impl Server {
     /// Serves until it is told to stop, or has nothing left to do.
     pub async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Result<(), ServeError> {
         let ended = self.serve(&mut stop).await;
+        self.carried.log();
         // Nobody listens to clients any more: who has something to say must not wait for it.
         self.from_clients.close();
         self.outputs.flush();
