@@ -9,12 +9,25 @@ pub(super) struct Carried {
     pub read_back: u64,
     /// In so many parts.
     pub parts: u64,
+    /// Handed to such clients from memory.
+    pub from_memory: u64,
 }
 
 impl Carried {
     /// Leaves the sums in the log.
     pub fn log(&self) {
-        let Self { live, read_back, parts } = self;
-        tracing::info!(live, read_back, parts, "bytes of outboxes that were taken in");
+        let Self {
+            live,
+            read_back,
+            parts,
+            from_memory,
+        } = self;
+        tracing::info!(
+            live,
+            read_back,
+            parts,
+            from_memory,
+            "bytes of outboxes that were taken in"
+        );
     }
 }

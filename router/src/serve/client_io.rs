@@ -1,5 +1,6 @@
 //! One client's two tasks: a reader that waits while too much is on its way to the client, and a writer.
 
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -13,7 +14,7 @@ pub(super) enum FromClient {
     /// It sent something.
     Sent(ClientId, ReadLine),
     /// It has room again.
-    Room,
+    Room(ClientId),
     /// It does not read any more.
     Gone(ClientId),
 }
@@ -33,7 +34,7 @@ where
 {
     let reader = tokio::spawn(read(id, LineReader::new(source, limit), queue.clone(), server.clone()));
     tokio::spawn(async move {
-        let alive = write(sink, &queue, &server).await;
+        let alive = write(id, sink, &queue, &server).await;
         queue.close();
         reader.abort();
         if !alive {
@@ -64,18 +65,28 @@ async fn read<R: AsyncRead + Unpin>(
 }
 
 /// Whether the connection was still good at the end.
-async fn write<W: AsyncWrite + Unpin>(mut sink: W, queue: &ClientQueue, server: &mpsc::Sender<FromClient>) -> bool {
+async fn write<W: AsyncWrite + Unpin>(
+    id: ClientId,
+    mut sink: W,
+    queue: &ClientQueue,
+    server: &mpsc::Sender<FromClient>,
+) -> bool {
     loop {
         match queue.take().await {
             Taken::Closed => return sink.shutdown().await.is_ok(),
             Taken::Lines(lines) => {
-                for line in lines {
-                    if sink.write_all(&line).await.is_err() {
-                        return false;
-                    }
-                    if queue.written(line.len()) {
-                        // A server that is ending has nothing more for it; what is on its way is still written.
-                        let _ = server.send(FromClient::Room).await;
+                for mut lines in lines {
+                    // What is taken counts at once, not when all of it is: what comes next is made ready meanwhile.
+                    while !lines.is_empty() {
+                        let taken = match sink.write(&lines).await {
+                            Ok(taken) if taken > 0 => taken,
+                            _ => return false,
+                        };
+                        lines.advance(taken);
+                        if queue.written(taken) {
+                            // A server that is ending has nothing more for it; what is on its way is still written.
+                            let _ = server.send(FromClient::Room(id)).await;
+                        }
                     }
                 }
                 if sink.flush().await.is_err() {
@@ -103,7 +114,7 @@ mod tests {
         let (server, ended) = mpsc::channel(1);
         drop(ended);
         let (mut read, sink) = tokio::io::duplex(1 << 16);
-        assert!(write(sink, &queue, &server).await);
+        assert!(write(ClientId(1), sink, &queue, &server).await);
         let mut all = Vec::new();
         read.read_to_end(&mut all).await.unwrap();
         assert!(all.len() == 1004 && all.ends_with(b"last"));
