@@ -11,10 +11,10 @@ use super::{Behind, Heard, NodeNow, Read};
 pub(super) const MAX_ENDED: usize = 1024;
 
 /// Reads for one client that are under way at once: of several nodes, or each would cost a way to the login node and back.
-const READS: usize = 8;
+pub(super) const READS: usize = 8;
 
 /// Fewer bytes are not worth a read.
-const LEAST: usize = 64 * 1024;
+pub(super) const LEAST: usize = 64 * 1024;
 
 /// Whether an event is the last of its injection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use super::{Audience, Ending, Heard, NodeNow, Piece, Recent};
 use crate::core::ClientId;
 
 mod ends;
+mod reads;
 
 /// A small generator (splitmix64): the same numbers for the same seed, everywhere.
 struct Rng(u64);

@@ -213,6 +213,7 @@ impl Server {
             if *stop.borrow() == Stop::Now || self.core.is_stopping() || self.is_idle_too_long() {
                 return Ok(());
             }
+            let began = self.now().now;
             let held = self.held_until();
             let wake = self.wake_after(held);
             let to_follower = self.follower.as_ref().map(|follower| follower.commands.clone());
@@ -251,6 +252,9 @@ impl Server {
                     }
                 }
                 () = tokio::time::sleep(wake) => self.input(Input::Tick),
+            }
+            if held.is_some() {
+                self.carried.waited += self.now().now.saturating_sub(began);
             }
         }
     }
