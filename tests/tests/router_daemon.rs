@@ -210,7 +210,13 @@ fn a_batch_outlives_the_router_that_it_was_a_client_of() {
         .cloned()
         .collect();
     assert_once(&life);
-    assert_eq!(count(&life, "assistant_delta"), 60);
+    // On a busy machine the worker joins deltas that come together; their text is all there.
+    let text_of = |kind| {
+        let events = life.iter().filter(|event| event["type"] == kind);
+        events.filter_map(|event| event["content"].as_str()).collect::<String>()
+    };
+    assert!(!text_of("assistant").is_empty());
+    assert_eq!(text_of("assistant_delta"), text_of("assistant"));
     assert_eq!((count(&life, "turn_complete"), count(&life, "usage")), (1, 1));
 }
 

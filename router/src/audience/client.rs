@@ -10,6 +10,12 @@ use super::{Behind, Heard, NodeNow, Read};
 /// Injections of a client that are remembered after their end, for words that come later.
 pub(super) const MAX_ENDED: usize = 1024;
 
+/// Reads for one client that are under way at once: of several nodes, or each would cost a way to the login node and back.
+pub(super) const READS: usize = 8;
+
+/// Fewer bytes are not worth a read.
+pub(super) const LEAST: usize = 64 * 1024;
+
 /// Whether an event is the last of its injection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -45,8 +51,8 @@ pub struct Client {
     ended: VecDeque<InjectionId>,
     /// Nodes of which it lacks something.
     pub behind: BTreeMap<Place, Behind>,
-    /// A read for it is under way.
-    pub reading: bool,
+    /// Reads for it that are under way, and how many bytes each may bring.
+    pub reading: BTreeMap<Place, usize>,
     /// Swarms that changed while it had no room.
     pub stale: BTreeSet<SwarmId>,
     /// Subscriptions whose past is still on its way.
@@ -147,9 +153,16 @@ impl Client {
         !lost.is_empty()
     }
 
-    pub(super) fn fall_behind(&mut self, place: &Place, swarm_id: Option<&SwarmId>, before: Position) {
-        let behind = self.lacking_from(place, swarm_id, before);
-        self.behind.insert(place.clone(), behind);
+    pub(super) fn fall_behind(&mut self, event: &Heard<'_>) {
+        let mut behind = self.lacking_from(event.place, event.swarm_id, event.before);
+        behind.offset = Some(event.offset);
+        self.behind.insert(event.place.clone(), behind);
+    }
+
+    /// Whether anything that comes may matter to it.
+    pub(super) fn listens(&self) -> bool {
+        let follows = self.everything || !(self.swarms.is_empty() && self.told_of.is_empty());
+        follows || !(self.open.is_empty() && self.awaits_end.is_empty() && self.behind.is_empty())
     }
 
     /// All that it follows of this node, from here on.
@@ -213,13 +226,19 @@ impl Client {
         }
     }
 
-    /// The next part of an outbox to read for this client, if it lacks one and none is under way.
-    pub fn next_read(&self, waits: impl Fn(&Place) -> bool) -> Option<Read> {
-        if self.reading {
-            return None;
+    /// How many bytes may be read for this client now, if its queue has so much room; `None` while enough are under way.
+    pub fn may_read(&self, room: usize) -> Option<usize> {
+        let left = room.saturating_sub(self.reading.values().sum());
+        match self.reading.len() {
+            0 => Some(left.max(LEAST)),
+            under_way => (under_way < READS && left >= LEAST).then_some(left),
         }
-        let mut behind = self.behind.iter().filter(|(place, _)| !waits(place));
-        behind.next().map(|(place, behind)| Read {
+    }
+
+    /// The next part of an outbox to read for this client, if it lacks one that is not under way.
+    pub fn next_read(&self, waits: impl Fn(&Place) -> bool) -> Option<Read> {
+        let idle = |(place, _): &(&Place, &Behind)| !self.reading.contains_key(*place) && !waits(place);
+        self.behind.iter().find(idle).map(|(place, behind)| Read {
             place: place.clone(),
             at: behind.at,
             from: behind.from(),

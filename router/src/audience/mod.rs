@@ -7,9 +7,13 @@
 
 mod behind;
 mod client;
+mod pace;
+mod recent;
 
 pub use behind::{Behind, Piece, Read};
 pub use client::{Client, Ending};
+pub use pace::{Listener, Pace};
+pub use recent::{Part, Recent};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +33,8 @@ pub struct Heard<'a> {
     pub position: Position,
     /// Where the stream ended before it.
     pub before: Position,
+    /// The byte of the outbox behind which everything after that place stands.
+    pub offset: u64,
     /// The injection it belongs to.
     pub injection_id: Option<&'a str>,
     /// Whether it is the injection's end.
@@ -98,10 +104,34 @@ impl Audience {
                 client.heard(&event);
                 hearers.push(*id);
             } else {
-                client.fall_behind(event.place, event.swarm_id, event.before);
+                client.fall_behind(&event);
             }
         }
         hearers
+    }
+
+    /// Whether somebody lacks something of this node.
+    pub fn somebody_lacks(&self, place: &Place) -> bool {
+        self.clients.values().any(|client| client.behind.contains_key(place))
+    }
+
+    /// Whether somebody lacks something of any node.
+    pub fn somebody_is_behind(&self) -> bool {
+        self.clients.values().any(|client| !client.behind.is_empty())
+    }
+
+    /// To whom what comes next may matter. `awaits` tells of whom else: one that is owed an answer.
+    pub fn listeners(
+        &self,
+        has_room: impl Fn(ClientId) -> bool,
+        awaits: impl Fn(ClientId) -> bool,
+    ) -> impl Iterator<Item = Listener> {
+        let listens = move |(id, client): &(&ClientId, &Client)| client.listens() || awaits(**id);
+        self.clients.iter().filter(listens).map(move |(id, client)| Listener {
+            id: *id,
+            has_room: has_room(*id),
+            live: client.behind.is_empty(),
+        })
     }
 
     /// Who hears how a swarm is. A client without room is told later, as it is then.

@@ -17,6 +17,7 @@ use super::link::up_word;
 use super::options::{MailboxAt, Options, ServeError};
 use super::queue::ClientQueue;
 use super::server::Server;
+use crate::audience::Recent;
 use crate::core::{ClientId, Core, Input, Names, ProviderCommand, ProviderEvent, Settings};
 use crate::state::{StateError, Store};
 
@@ -35,12 +36,14 @@ pub struct Ear {
 }
 
 impl ByHand {
-    /// Takes up what is in the store. `clock` tells milliseconds, and never goes back.
+    /// Takes up what is in the store. `clock` tells milliseconds, and never goes back. So many bytes of what clients lack are kept
+    /// in memory.
     pub fn open(
         settings: Settings,
         store: Box<dyn Store>,
         names: impl FnOnce(u64) -> Box<dyn Names + Send>,
         clock: Arc<AtomicU64>,
+        recent: usize,
     ) -> Result<Self, ServeError> {
         let loaded = store.load()?;
         let names = names(loaded.last_number);
@@ -55,13 +58,14 @@ impl ByHand {
             idle_exit: None,
         };
         let clock = Clock::Played(clock, began);
-        let server = Server::assemble(
+        let mut server = Server::assemble(
             options,
             (store, loaded),
             (names, clock),
             (None, None),
             (provider, events),
         )?;
+        server.recent = Recent::new(recent);
         Ok(Self {
             server,
             _ends: (commands, event),
@@ -93,7 +97,7 @@ impl ByHand {
     pub fn read(&mut self, ear: &Ear) -> Vec<Bytes> {
         let lines = ear.queue.take_now();
         if ear.queue.written(lines.iter().map(Bytes::len).sum()) {
-            self.server.client_said(FromClient::Room);
+            self.server.client_said(FromClient::Room(ear.id));
         }
         lines
     }
@@ -118,6 +122,11 @@ impl ByHand {
     /// The follower is gone.
     pub fn link_down(&mut self, trouble: Trouble) {
         self.server.link_is_down(trouble);
+    }
+
+    /// Whether it takes what the follower says next, or waits a moment for who listens.
+    pub fn takes_more(&mut self) -> bool {
+        self.server.held_until().is_none()
     }
 
     /// The follower says something.

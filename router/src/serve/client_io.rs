@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -32,7 +33,7 @@ pub(super) enum FromClient {
     /// It sent something.
     Sent(ClientId, ReadLine),
     /// It has room again.
-    Room,
+    Room(ClientId),
     /// It does not read any more.
     Gone(ClientId),
 }
@@ -52,8 +53,8 @@ where
     let reader = tokio::spawn(read(id, LineReader::new(source, limit), queue.clone(), server.clone()));
     tokio::spawn(async move {
         let alive = match sink {
-            Sink::Stream(sink) => write(sink, &queue, &server).await,
-            Sink::Blocking(sink) => write_in_a_thread(sink, &queue, &server).await,
+            Sink::Stream(sink) => write(id, sink, &queue, &server).await,
+            Sink::Blocking(sink) => write_in_a_thread(id, sink, &queue, &server).await,
         };
         queue.close();
         reader.abort();
@@ -85,17 +86,30 @@ async fn read<R: AsyncRead + Unpin>(
 }
 
 /// Whether the connection was still good at the end.
-async fn write<W: AsyncWrite + Unpin>(mut sink: W, queue: &ClientQueue, server: &mpsc::Sender<FromClient>) -> bool {
+async fn write<W: AsyncWrite + Unpin>(
+    id: ClientId,
+    mut sink: W,
+    queue: &ClientQueue,
+    server: &mpsc::Sender<FromClient>,
+) -> bool {
     loop {
         match queue.take().await {
             Taken::Closed => return sink.shutdown().await.is_ok(),
-            Taken::Lines(lines) => {
-                if sink.write_all(&lines).await.is_err() || sink.flush().await.is_err() {
-                    return false;
+            Taken::Lines(mut lines) => {
+                // What is taken counts at once, not when all of it is: what comes next is made ready meanwhile.
+                while !lines.is_empty() {
+                    let taken = match sink.write(&lines).await {
+                        Ok(taken) if taken > 0 => taken,
+                        _ => return false,
+                    };
+                    lines.advance(taken);
+                    if queue.written(taken) {
+                        // A server that is ending has nothing more for it; what is on its way is still written.
+                        let _ = server.send(FromClient::Room(id)).await;
+                    }
                 }
-                if queue.written(lines.len()) {
-                    // A server that is ending has nothing more for it; what is on its way is still written.
-                    let _ = server.send(FromClient::Room).await;
+                if sink.flush().await.is_err() {
+                    return false;
                 }
             }
         }
@@ -104,6 +118,7 @@ async fn write<W: AsyncWrite + Unpin>(mut sink: W, queue: &ClientQueue, server: 
 
 /// The same for a file that blocks.
 async fn write_in_a_thread(
+    id: ClientId,
     mut sink: Box<dyn Write + Send>,
     queue: &ClientQueue,
     server: &mpsc::Sender<FromClient>,
@@ -119,7 +134,7 @@ async fn write_in_a_thread(
                         break false;
                     }
                     if queue.written(lines.len()) {
-                        let _ = runtime.block_on(server.send(FromClient::Room));
+                        let _ = runtime.block_on(server.send(FromClient::Room(id)));
                     }
                 }
             }
@@ -151,7 +166,7 @@ mod tests {
         let (server, ended) = mpsc::channel(1);
         drop(ended);
         let (mut read, sink) = tokio::io::duplex(1 << 16);
-        assert!(write(sink, &queue, &server).await);
+        assert!(write(ClientId(1), sink, &queue, &server).await);
         let mut all = Vec::new();
         read.read_to_end(&mut all).await.unwrap();
         assert!(all.len() == 1004 && all.ends_with(b"last"));
@@ -193,7 +208,7 @@ mod tests {
         })
         .await;
         assert_eq!(reading.join().unwrap(), numbers().collect::<String>().into_bytes());
-        assert!(told.iter().any(|from| matches!(from, FromClient::Room)), "{told:?}");
+        assert!(told.iter().any(|from| matches!(from, FromClient::Room(_))), "{told:?}");
         assert!(!told.iter().any(|from| matches!(from, FromClient::Gone(_))), "{told:?}");
     }
 

@@ -13,11 +13,11 @@ use codeswarm_protocol::{InjectionId, Place, Position, RequestId, SwarmId};
 
 use super::outputs::{before, ending_of, ending_of_record};
 use super::server::Server;
-use crate::audience::{Behind, Client, Heard, Piece};
+use crate::audience::{Behind, Client, Heard, Piece, Read};
 use crate::core::ClientId;
 
-/// Bytes of an outbox that are read back at once.
-const PART_BYTES: u32 = 128 * 1024;
+/// Bytes of an outbox that are read back at once, at most.
+const PART_BYTES: usize = 512 * 1024;
 
 /// A read for a client.
 #[derive(Debug)]
@@ -88,45 +88,63 @@ impl Server {
             client.is_some_and(|client| client.behind.contains_key(place))
         });
         for id in self.audience.ids() {
-            while self.outputs.has_room(id) {
-                let failed = &self.failed_reads;
-                let client = self.audience.client(id);
-                let Some(read) = client.and_then(|client| client.next_read(|place| failed.waits(id, place, now)))
-                else {
-                    break;
-                };
-                let (end, until) = self.core.stream_end(&read.place);
-                let nothing_more = match read.from {
-                    ReadFrom::Offset(offset) => offset >= until,
-                    ReadFrom::AfterSeq(seq) => seq >= end.seq,
-                };
-                let under_way = UnderWay {
-                    client: id,
-                    place: read.place.clone(),
-                    at: read.at,
-                    until,
-                };
-                if nothing_more {
-                    self.part(under_way, until, true, None, &Bytes::new());
-                    continue;
-                }
-                self.last_ticket += 1;
-                let ticket = Ticket(self.last_ticket);
-                self.reads.insert(ticket, under_way);
-                if let Some(client) = self.audience.client(id) {
-                    client.reading = true;
-                }
-                let (place, from) = (read.place, read.from);
-                self.down.push_back(Downward::Read {
-                    ticket,
-                    place,
-                    from,
-                    until,
-                    max_bytes: PART_BYTES,
-                });
-            }
+            while self.outputs.has_room(id) && self.read_on(id, now) {}
             self.tell_what_is_complete(id);
         }
+        if !self.audience.somebody_is_behind() {
+            self.recent.clear();
+        }
+    }
+
+    /// Hands a client the next part of what it lacks, if it is at hand, or asks for it; whether there may be more to do.
+    fn read_on(&mut self, id: ClientId, now: Duration) -> bool {
+        let room = self.outputs.room_left(id);
+        let Some(client) = self.audience.client(id) else {
+            return false;
+        };
+        let Some(wanted) = client.may_read(room).map(|bytes| bytes.min(PART_BYTES)) else {
+            return false;
+        };
+        let failed = &self.failed_reads;
+        let Some(Read { place, at, from }) = client.next_read(|place| failed.waits(id, place, now)) else {
+            return false;
+        };
+        let (end, until) = self.core.stream_end(&place);
+        let under_way = UnderWay {
+            client: id,
+            place: place.clone(),
+            at,
+            until,
+        };
+        let rest = match from {
+            ReadFrom::Offset(offset) => until.saturating_sub(offset),
+            ReadFrom::AfterSeq(seq) if seq >= end.seq => 0,
+            ReadFrom::AfterSeq(_) => u64::MAX,
+        };
+        if rest == 0 {
+            self.part(under_way, until, true, None, &Bytes::new());
+            return true;
+        }
+        if let ReadFrom::Offset(offset) = from
+            && let Some(part) = self.recent.part(&place, offset, until, wanted)
+        {
+            self.carried.from_memory += part.lines.len() as u64;
+            self.part(under_way, part.next, part.next >= until, None, &part.lines);
+            return true;
+        }
+        let wanted = usize::try_from(rest).unwrap_or(usize::MAX).min(wanted);
+        client.reading.insert(place.clone(), wanted);
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.reads.insert(ticket, under_way);
+        self.down.push_back(Downward::Read {
+            ticket,
+            place,
+            from,
+            until,
+            max_bytes: u32::try_from(wanted).unwrap_or(u32::MAX),
+        });
+        true
     }
 
     fn tell_what_is_complete(&mut self, id: ClientId) {
@@ -187,7 +205,7 @@ impl Server {
         } = under_way;
         let now = self.now().now;
         let Some(client) = self.audience.client(id) else { return };
-        client.reading = false;
+        client.reading.remove(&place);
         // Asked for anew from an earlier place meanwhile: this part is not the next one.
         let Some(behind) = client.behind.get(&place).filter(|behind| behind.at == at).cloned() else {
             return;
@@ -291,6 +309,7 @@ impl Server {
             swarm_id: swarm_id.as_ref(),
             position,
             before: position,
+            offset: 0,
             injection_id: head.injection_id.as_deref(),
             ending: ending_of_record(&head.kind, line),
         };
@@ -306,6 +325,7 @@ impl Server {
             swarm_id: event.swarm_id.as_ref(),
             position,
             before: before(position),
+            offset: 0,
             injection_id: event.injection_id.as_ref().map(InjectionId::as_str),
             ending: ending_of(&event.word),
         };

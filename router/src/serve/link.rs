@@ -55,7 +55,7 @@ impl Server {
         self.reads.clear();
         for id in self.audience.ids() {
             if let Some(client) = self.audience.client(id) {
-                client.reading = false;
+                client.reading.clear();
             }
         }
         self.input(Input::LinkDown(LinkTrouble {

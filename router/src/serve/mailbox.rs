@@ -1,5 +1,7 @@
 //! What the follower says: records go through the core and on to their hearers, answers to the core.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
@@ -18,7 +20,10 @@ impl Server {
     pub(super) fn follower_said(&mut self, up: Upward) {
         match up {
             Upward::Hello { host, pid, root, .. } => tracing::info!(%host, pid, %root, "the mailbox is followed"),
-            Upward::Chunk { place, offset, data } => self.chunk(&place, offset, &data),
+            Upward::Chunk { place, offset, data } => {
+                self.carried.live += data.len() as u64;
+                self.chunk(&place, offset, &data);
+            }
             Upward::Skipped {
                 place,
                 offset,
@@ -53,6 +58,8 @@ impl Server {
                 ..
             } => match self.reads.remove(&ticket) {
                 Some(under_way) => {
+                    self.carried.read_back += data.len() as u64;
+                    self.carried.parts += 1;
                     let unread = error.map(|error| Unread { error, may_pass });
                     self.part(under_way, next, done, unread, &data);
                 }
@@ -112,15 +119,33 @@ impl Server {
                 effects: &mut effects,
             };
             if let Passage::Next(position) = self.core.record(place, &line, &head, end, &mut context) {
-                self.pass_on(place, before, position, &line, &head);
+                self.pass_on(place, before, (position, begins), &line, &head);
             }
             self.carry_out(std::mem::take(&mut effects));
+        }
+        if self.audience.somebody_lacks(place) {
+            self.recent.keep(place, offset, data.get(..start).unwrap_or_default());
         }
         let (position, offset) = self.core.stream_end(place);
         self.batch.cursors.insert(place.clone(), (offset, position));
     }
 
-    fn pass_on(&mut self, place: &Place, before: Position, position: Position, line: &[u8], head: &RecordHead<'_>) {
+    /// Until when the next frame waits for who listens; `None`: it is taken.
+    pub(super) fn held_until(&mut self) -> Option<Duration> {
+        let now = self.now().now;
+        let has_room = |id| self.outputs.has_much_room(id);
+        let listeners = self.audience.listeners(has_room, |id| self.core.owes_an_answer(id));
+        self.pace.waits_until(listeners, now)
+    }
+
+    fn pass_on(
+        &mut self,
+        place: &Place,
+        before: Position,
+        (position, offset): (Position, u64),
+        line: &[u8],
+        head: &RecordHead<'_>,
+    ) {
         let swarm_id = self.core.swarm_of(&place.job_id);
         let injection_id = head.injection_id.as_deref();
         let ending = ending_of_record(&head.kind, line);
@@ -129,6 +154,7 @@ impl Server {
             swarm_id,
             position,
             before,
+            offset,
             injection_id,
             ending,
         };

@@ -3,6 +3,7 @@
 //! What is decided is in `core` and `audience`; here is only who is asked and told, and when it is durable.
 
 pub mod by_hand;
+mod carried;
 mod client_io;
 mod clock;
 mod door;

@@ -38,6 +38,18 @@ impl Outputs {
         self.queues.get(&id).is_some_and(|queue| queue.has_room(pending))
     }
 
+    /// Whether a whole frame of events finds room.
+    pub(super) fn has_much_room(&self, id: ClientId) -> bool {
+        let pending = self.pending.get(&id).map_or(0, Vec::len);
+        self.queues.get(&id).is_some_and(|queue| queue.has_much_room(pending))
+    }
+
+    /// How many bytes of events find room.
+    pub(super) fn room_left(&self, id: ClientId) -> usize {
+        let pending = self.pending.get(&id).map_or(0, Vec::len);
+        self.queues.get(&id).map_or(0, |queue| queue.room_left(pending))
+    }
+
     /// A command of so many bytes was looked at.
     pub(super) fn answered(&self, id: ClientId, bytes: usize) {
         if let Some(queue) = self.queues.get(&id) {

@@ -127,6 +127,20 @@ impl ClientQueue {
         })
     }
 
+    /// Whether so much room is left that a frame of events does not fill it. If not, the writer says when there is room.
+    pub(super) fn has_much_room(&self, pending: usize) -> bool {
+        self.with(|waiting| {
+            let room = waiting.bytes + pending < waiting.limit / 2;
+            waiting.asked_for_room |= !room;
+            room
+        })
+    }
+
+    /// How many bytes of events may be put in.
+    pub(super) fn room_left(&self, pending: usize) -> usize {
+        self.with(|waiting| waiting.limit.saturating_sub(waiting.bytes + pending))
+    }
+
     /// Nothing more will be put in; what is there is still written.
     pub(super) fn close(&self) {
         self.with(|waiting| waiting.closed = true);

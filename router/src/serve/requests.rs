@@ -43,7 +43,7 @@ impl Server {
     pub(super) fn client_said(&mut self, from: FromClient) {
         match from {
             FromClient::Gone(id) => self.leave(id),
-            FromClient::Room => {}
+            FromClient::Room(id) => self.pace.forget(id),
             FromClient::Sent(id, ReadLine::End) => {
                 if let Some(client) = self.audience.client(id) {
                     client.finished_asking = true;

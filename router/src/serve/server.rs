@@ -12,6 +12,7 @@ use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::event::{RouterEvent, RouterWord};
 use codeswarm_protocol::frame::{Downward, Ticket, Upward};
 
+use super::carried::Carried;
 use super::client_io::{self, FromClient};
 use super::clock::Clock;
 use super::door::{ClientEnd, Connection, Door};
@@ -21,7 +22,7 @@ use super::names::RandomNames;
 use super::options::{MailboxAt, Options, ServeError, Stop};
 use super::outputs::{Outputs, before, ending_of};
 use super::queue::ClientQueue;
-use crate::audience::{Audience, Heard, NodeNow};
+use crate::audience::{Audience, Heard, NodeNow, Pace, Recent};
 use crate::core::{ClientId, Context, Core, Effect, Input, Moment, Names, ProviderCommand, ProviderEvent, Whom};
 use crate::provider::{LocalProvider, SlurmProvider};
 use crate::state::{Batch, Loaded, State, StateError, Store};
@@ -36,6 +37,9 @@ pub struct Server {
     pub(super) reads: HashMap<Ticket, UnderWay>,
     pub(super) failed_reads: FailedReads,
     pub(super) last_ticket: u64,
+    pub(super) carried: Carried,
+    pub(super) pace: Pace,
+    pub(super) recent: Recent,
     pub(super) names: Box<dyn Names + Send>,
     pub(super) batch: Batch,
     pub(super) follower: Option<Follower>,
@@ -71,6 +75,9 @@ const LAST_LINES: Duration = Duration::from_millis(1500);
 /// How long a daemon waits for answers that take their time (of the login node, of the mailbox's files) once its program has
 /// said its last. What was accepted goes on without it.
 pub(super) const LAST_ANSWERS: Duration = Duration::from_millis(1200);
+
+/// Bytes of outboxes that are kept in memory for clients that are a little behind.
+const RECENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// How soon it is tried again to store what could not be stored.
 const STORE_AGAIN: Duration = Duration::from_secs(2);
@@ -124,6 +131,9 @@ impl Server {
             reads: HashMap::new(),
             failed_reads: FailedReads::default(),
             last_ticket: FIRST_READ_TICKET,
+            carried: Carried::default(),
+            pace: Pace::default(),
+            recent: Recent::new(RECENT_BYTES),
             names,
             batch: Batch::default(),
             follower,
@@ -166,6 +176,7 @@ impl Server {
     /// Serves until it is told to stop, or has nothing left to do.
     pub async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Result<(), ServeError> {
         let ended = self.serve(&mut stop).await;
+        self.carried.log();
         // Nobody listens to clients any more: who has something to say must not wait for it.
         self.from_clients.close();
         self.outputs.flush();
@@ -202,7 +213,9 @@ impl Server {
             if *stop.borrow() == Stop::Now || self.core.is_stopping() || self.is_idle_too_long() {
                 return Ok(());
             }
-            let wake = self.wake_after();
+            let began = self.now().now;
+            let held = self.held_until();
+            let wake = self.wake_after(held);
             let to_follower = self.follower.as_ref().map(|follower| follower.commands.clone());
             tokio::select! {
                 changed = stop.changed() => if changed.is_err() { return Ok(()) },
@@ -216,7 +229,7 @@ impl Server {
                         }
                     }
                 }
-                up = said_by(&mut self.follower) => match up {
+                up = said_by(&mut self.follower), if held.is_none() => match up {
                     Some(up) => self.follower_and_more(up),
                     None if self.link.is_some() => self.follower_gone(),
                     None => return Err(ServeError::FollowerEnded),
@@ -240,6 +253,9 @@ impl Server {
                 }
                 () = tokio::time::sleep(wake) => self.input(Input::Tick),
             }
+            if held.is_some() {
+                self.carried.waited += self.now().now.saturating_sub(began);
+            }
         }
     }
 
@@ -247,6 +263,9 @@ impl Server {
     fn follower_and_more(&mut self, up: Upward) {
         self.follower_said(up);
         for _ in 1..BATCH {
+            if self.held_until().is_some() {
+                break;
+            }
             match self.follower.as_mut().map(|follower| follower.events.try_recv()) {
                 Some(Ok(up)) => self.follower_said(up),
                 _ => break,
@@ -268,9 +287,9 @@ impl Server {
         self.clock.now()
     }
 
-    fn wake_after(&self) -> Duration {
+    fn wake_after(&self, held: Option<Duration>) -> Duration {
         let now = self.now().now;
-        let due = [self.core.deadline(), self.failed_reads.next(now)]
+        let due = [self.core.deadline(), self.failed_reads.next(now), held]
             .into_iter()
             .flatten();
         let due = due.map(|when| when.saturating_sub(now));
@@ -371,6 +390,7 @@ impl Server {
         self.outputs.leave(id);
         self.told_down.remove(&id);
         self.failed_reads.client_left(id);
+        self.pace.forget(id);
         self.leaving.remove(&id);
     }
 
@@ -446,6 +466,7 @@ impl Server {
                     swarm_id: event.swarm_id.as_ref(),
                     position: *position,
                     before: before(*position),
+                    offset: self.core.stream_end(place).1,
                     injection_id: event.injection_id.as_ref().map(|id| id.as_str()),
                     ending: ending_of(&event.word),
                 };

@@ -64,6 +64,8 @@ tally! {
     repeats,
     /// clients cut off.
     client_cuts,
+    /// frames that waited for a client.
+    waits,
     /// pages handed over late and out of order.
     late_pages,
     /// gaps of NULs.

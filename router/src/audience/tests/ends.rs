@@ -23,6 +23,7 @@ fn heard<'a>(node: &'a NodeNow, seq: u64, injection: &'a InjectionId, ending: En
         swarm_id: None,
         position: Position::at(Seq(seq)),
         before: Position::at(Seq(seq - 1)),
+        offset: 0,
         injection_id: Some(injection.as_str()),
         ending,
     }

@@ -192,7 +192,13 @@ impl World {
 
     /// The next frame reaches the router.
     pub(super) fn deliver(&mut self) -> bool {
-        if self.router().is_none() || !self.linked {
+        let Some(router) = self.router() else { return false };
+        let takes_more = router.hand.takes_more();
+        if !self.linked || self.follower.as_ref().is_none_or(|follower| follower.up.is_empty()) {
+            return false;
+        }
+        if !takes_more {
+            self.tally.waits += 1;
             return false;
         }
         let Some(up) = self.follower.as_mut().and_then(|follower| follower.up.pop_front()) else {

@@ -85,11 +85,14 @@ impl World {
             return;
         }
         let names = self.names.clone();
+        // Nothing, a record or two, or about all there is.
+        let recent = self.rng.pick(&[0, 1_000, 100_000]).copied().unwrap_or(0);
         let opened = ByHand::open(
             settings(),
             Box::new(self.store.clone()),
             |last_number| Box::new(Counted { names, last_number }),
             self.clock.clone(),
+            recent,
         );
         match opened {
             Ok(hand) => {

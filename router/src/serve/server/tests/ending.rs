@@ -86,7 +86,7 @@ async fn p4_a_client_gets_its_last_lines_from_a_router_that_ends_with_more_comma
     queue.push(Bytes::from(vec![b'x'; 1000]));
     assert!(!queue.has_room(0), "its writer tells when there is room");
     queue.push(Bytes::from_static(b"last"));
-    while sender.try_send(FromClient::Room).is_ok() {}
+    while sender.try_send(FromClient::Room(ClientId(0))).is_ok() {}
     desk.stop.send_replace(Stop::Now);
     desk.server.run(desk.stopped).await.unwrap();
     // Now the process ends: what is not written yet never is.

@@ -1,5 +1,8 @@
 //! Clients that read slowly, late or not at all, beside one that reads.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use codeswarm_protocol::frame::ReadFrom;
 use codeswarm_protocol::record::RecordHead;
 
@@ -23,9 +26,9 @@ impl Outbox {
         Self { place, bytes }
     }
 
-    /// Plays the outbox record by record while it answers reads; ends when the server does.
-    async fn play(self, says: mpsc::Sender<Upward>, mut told: mpsc::Receiver<Downward>) {
-        let mut at = 0;
+    /// Plays the outbox record by record while it answers reads; ends when the server does. How often it was read from.
+    async fn play(self, says: mpsc::Sender<Upward>, mut told: mpsc::Receiver<Downward>) -> usize {
+        let (mut at, mut reads) = (0, 0);
         loop {
             let rest = &self.bytes[at..];
             let length = rest
@@ -35,15 +38,16 @@ impl Outbox {
             tokio::select! {
                 down = told.recv() => match down {
                     Some(Downward::Read { ticket, from, until, max_bytes, .. }) => {
+                        reads += 1;
                         if says.send(self.part(ticket, from, until, max_bytes)).await.is_err() {
-                            return;
+                            return reads;
                         }
                     }
                     Some(_) => {}
-                    None => return,
+                    None => return reads,
                 },
                 permit = says.reserve(), if length > 0 => {
-                    let Ok(permit) = permit else { return };
+                    let Ok(permit) = permit else { return reads };
                     let data = Bytes::copy_from_slice(&rest[..length]);
                     permit.send(Upward::Chunk { place: self.place.clone(), offset: at as u64, data });
                     at += length;
@@ -140,5 +144,126 @@ async fn p8_p10_a_client_that_does_not_read_for_a_while_holds_nobody_up_and_miss
     assert_eq!(late, all[1000..], "one that has come late");
     stop.send_replace(Stop::Now);
     running.await.unwrap().unwrap();
-    playing.await.unwrap();
+    assert!(playing.await.unwrap() > 0, "what has left the memory is read back");
+}
+
+/// A server at work, and a follower that plays so many records; in the end, how often it was read from.
+fn at_work(desk: Desk, place: &Place, records: u64) -> (watch::Sender<Stop>, tokio::task::JoinHandle<usize>) {
+    let Desk {
+        mut server,
+        told_follower,
+        _follower_says: says,
+        stop,
+        stopped,
+        ..
+    } = desk;
+    // Time stands still: however slow this machine is, nobody loses patience.
+    server.clock = Clock::Played(Arc::new(AtomicU64::new(0)), 0);
+    let playing = tokio::spawn(Outbox::filled(place, records).play(says, told_follower));
+    let working = tokio::spawn(async move {
+        server.run(stopped).await.unwrap();
+        playing.await.unwrap()
+    });
+    (stop, working)
+}
+
+#[tokio::test]
+async fn p8_a_client_alone_has_its_own_pace_and_nothing_is_read_back_for_it() {
+    const RECORDS: u64 = 1500;
+    let mut desk = Desk::new();
+    let mut ear = desk.client(1 << 16);
+    let place = desk.swarm(&ear).await;
+    desk.says(&ear, json!({"command": "subscribe"}));
+    desk.commit().await;
+    let (stop, working) = at_work(desk, &place, RECORDS);
+    assert_eq!(seqs(&mut ear, RECORDS).await, (1..=RECORDS).collect::<Vec<u64>>());
+    stop.send_replace(Stop::Now);
+    assert_eq!(working.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn p8_p10_one_that_is_a_little_behind_another_is_served_from_memory() {
+    const RECORDS: u64 = 600;
+    let mut desk = Desk::new();
+    let (mut quick, mut slow) = (desk.client(1 << 16), desk.client(1 << 16));
+    let place = desk.swarm(&quick).await;
+    for ear in [&quick, &slow] {
+        desk.says(ear, json!({"command": "subscribe"}));
+    }
+    desk.commit().await;
+    let (stop, working) = at_work(desk, &place, RECORDS);
+    let all: Vec<u64> = (1..=RECORDS).collect();
+    assert_eq!(seqs(&mut quick, RECORDS).await, all, "one that reads");
+    assert_eq!(
+        seqs(&mut slow, RECORDS).await,
+        all,
+        "one that has read nothing for a while"
+    );
+    stop.send_replace(Stop::Now);
+    assert_eq!(working.await.unwrap(), 0);
+}
+
+/// Hands records to the server, as its loop does, until it takes no more or there are none left; how many it took.
+fn taken(desk: &mut Desk, records: &mut std::vec::IntoIter<Upward>) -> usize {
+    let mut taken = 0;
+    while desk.server.held_until().is_none()
+        && let Some(record) = records.next()
+    {
+        desk.server.follower_said(record);
+        taken += 1;
+    }
+    taken
+}
+
+#[tokio::test]
+async fn p8_one_that_does_not_read_is_waited_for_a_while_and_not_while_another_has_room() {
+    for with_another in [false, true] {
+        let mut desk = Desk::new();
+        let clock = Arc::new(AtomicU64::new(0));
+        desk.server.clock = Clock::Played(clock.clone(), 0);
+        let deaf = desk.client(1 << 16);
+        let place = desk.swarm(&deaf).await;
+        desk.says(&deaf, json!({"command": "subscribe"}));
+        let mut another = with_another.then(|| desk.client(1 << 23));
+        if let Some(another) = &another {
+            desk.says(another, json!({"command": "subscribe"}));
+        }
+        desk.commit().await;
+        let mut records = Vec::new();
+        let mut offset = 0;
+        for seq in 1..=400 {
+            let message = "x".repeat(10_000);
+            let (record, end) = chunk(&place, seq, offset, Word::Notice { message });
+            records.push(record);
+            offset = end;
+        }
+        let mut records = records.into_iter();
+        let mut took = 0;
+        let behind = |desk: &mut Desk| !desk.server.audience.client(deaf.id).unwrap().behind.is_empty();
+        if let Some(another) = &mut another {
+            while records.len() > 0 {
+                let more = taken(&mut desk, &mut records);
+                desk.commit().await;
+                took += more;
+                match more {
+                    // What it has read is about to be counted.
+                    0 => tokio::task::yield_now().await,
+                    _ => drop(seqs(another, took as u64).await),
+                }
+            }
+            assert!(behind(&mut desk) && clock.load(Ordering::Relaxed) == 0);
+            continue;
+        }
+        took += taken(&mut desk, &mut records);
+        assert!(
+            (20..200).contains(&took) && !behind(&mut desk),
+            "{took} records were taken"
+        );
+        desk.commit().await;
+        let until = desk.server.held_until().expect("it waits");
+        assert!(until > Duration::ZERO && until <= Duration::from_secs(2));
+        clock.store(u64::try_from(until.as_millis()).unwrap(), Ordering::Relaxed);
+        took += taken(&mut desk, &mut records);
+        assert_eq!((took, behind(&mut desk)), (400, true));
+    }
 }
