@@ -35,7 +35,8 @@ pub struct Limits {
     pub cold: Duration,
     /// How long a file may go without a look while its writer is connected to the doorbell and silent.
     pub swept: Duration,
-    /// The share of time, in thousandths, that may be spent waiting for empty looks: on a slow filesystem fewer are made.
+    /// The share of time, in thousandths, that may be spent waiting for empty looks: on a slow filesystem fewer are made
+    /// (`mailbox/src/pace.rs`).
     pub busy_permille: u32,
 }
 
