@@ -39,10 +39,15 @@ impl Life {
     fn name(self) -> &'static str {
         match self {
             Self::Idle => "nothing",
-            Self::OneTalks => "one talks",
+            Self::OneTalks => "one talks, 20 deltas a second",
             Self::Prompts => "prompts and answers",
-            Self::ATenthTalks => "a tenth talks",
+            Self::ATenthTalks => "a tenth talks, 4 deltas a second each",
         }
+    }
+
+    /// The pause between two deltas.
+    fn pace(self) -> Duration {
+        Duration::from_millis(if self == Self::ATenthTalks { 250 } else { 50 })
     }
 
     /// How many nodes, from the first on, are not quiet.
@@ -118,8 +123,8 @@ fn run(lab: &Lab) -> Report {
     report.table(inboxes(lab));
     report.note(
         "Nothing is measured here: the follower's own schedule is played with a clock that is played, too, so these tables are the same on \
-         every machine. A delta is said every 50 ms by who talks; a prompt's answer begins within half a second of the worker's \
-         having it, which takes a polled worker up to two seconds; a ring takes 0.5 ms; eight looks are made at once. A latency is from the \
+         every machine. A prompt's answer begins within half a second of the worker's \
+         having it, which takes a polled worker up to two seconds, and goes on for a second; a ring takes 0.5 ms; eight looks are made at once. A latency is from the \
          word's being written to the end of the look that has read it.",
     );
     report.note(format!(
@@ -185,7 +190,12 @@ impl Play {
         let seconds = Duration::from_secs;
         let lively = self.life.lively(self.nodes);
         let quiet = self.nodes - lively;
-        let mut files = PlayedFiles::new(self.nodes, self.answer, self.rung.then_some(OUTBOX_SWEEP));
+        let mut files = PlayedFiles::new(
+            self.nodes,
+            self.answer,
+            self.rung.then_some(OUTBOX_SWEEP),
+            self.life.pace(),
+        );
         // Each file has been looked at, and sweeping has come to its pace.
         let first_round = match self.rung {
             true => {
@@ -200,7 +210,7 @@ impl Play {
         };
         files.go_on(Duration::from_secs_f64(first_round) + lab.size(seconds(400), seconds(60)));
         for file in 0..lively {
-            let after = Duration::from_micros(files.below(50_000));
+            let after = Duration::from_micros(files.below(250_000));
             if self.life != Life::Prompts {
                 files.say(file, What::Delta, u32::MAX, after);
             }
@@ -219,7 +229,7 @@ impl Play {
             most: counted.most,
             answers: counted.of(What::Answer),
             deltas: counted.of(What::Delta),
-            first_words: self.first_words(&mut files, lab.size(200, 20), lively, quiet),
+            first_words: self.first_words(&mut files, lab.size(100, 20), lively, quiet),
         }
     }
 
@@ -278,7 +288,12 @@ fn inboxes(lab: &Lab) -> Table {
         ],
     );
     for rung in [false, true] {
-        let mut files = PlayedFiles::new(1, Duration::from_micros(500), rung.then_some(INBOX_SWEEP));
+        let mut files = PlayedFiles::new(
+            1,
+            Duration::from_micros(500),
+            rung.then_some(INBOX_SWEEP),
+            Life::Idle.pace(),
+        );
         files.go_on(Duration::from_secs(120));
         files.take();
         let hour = Duration::from_secs(3_600);

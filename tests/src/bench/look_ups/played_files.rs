@@ -17,9 +17,6 @@ const LANES: usize = 8;
 /// From a worker's write to the follower's hearing of it: the write itself, and a line over TCP inside a cluster.
 const RING: Duration = Duration::from_micros(500);
 
-/// The pause between the deltas of one who talks.
-const TALK: Duration = Duration::from_millis(50);
-
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
@@ -53,6 +50,10 @@ pub struct PlayedFiles {
     answer: Duration,
     /// Whether writers ring.
     rings: bool,
+    /// The pause between the deltas of one who talks.
+    pace: Duration,
+    /// When the schedule has something to do, as far as is known.
+    due: Option<Duration>,
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     numbers: u64,
     sizes: Vec<u64>,
@@ -87,8 +88,8 @@ impl Counted {
 
 impl PlayedFiles {
     /// So many, each of which is looked at first in its turn. `swept`: the writers are connected, and their files are swept so
-    /// often.
-    pub fn new(files: u32, answer: Duration, swept: Option<Duration>) -> Self {
+    /// often. `pace` is the pause between the deltas of one who talks.
+    pub fn new(files: u32, answer: Duration, swept: Option<Duration>, pace: Duration) -> Self {
         let zero = Instant::now();
         let mut schedule = PollSchedule::new(Limits::default(), 42);
         if let Some(swept) = swept {
@@ -107,6 +108,8 @@ impl PlayedFiles {
             now: Duration::ZERO,
             answer,
             rings: swept.is_some(),
+            pace,
+            due: Some(Duration::ZERO),
             events: BinaryHeap::new(),
             numbers: 0,
             sizes: vec![0; files as usize],
@@ -158,15 +161,18 @@ impl PlayedFiles {
                     self.come_to_pass(event);
                 }
             }
-            let mut next = until;
-            loop {
-                match self.schedule.next(self.zero + self.now) {
-                    Next::Look(file) => self.waiting.push_back(file),
-                    Next::Wait(time) => break next = next.min(time - self.zero),
-                    Next::Idle => break,
-                }
+            while self.due.is_some_and(|due| due <= self.now) {
+                self.due = match self.schedule.next(self.zero + self.now) {
+                    Next::Wait(time) => Some(time - self.zero),
+                    Next::Idle => None,
+                    Next::Look(file) => {
+                        self.waiting.push_back(file);
+                        continue;
+                    }
+                };
             }
             self.begin_looks();
+            let mut next = self.due.map_or(until, |due| due.min(until));
             if let Some(Reverse((time, ..))) = self.events.peek() {
                 next = next.min(*time);
             }
@@ -182,8 +188,14 @@ impl PlayedFiles {
     fn come_to_pass(&mut self, event: Event) {
         let now = self.zero + self.now;
         match event {
-            Event::Hint(file) => self.schedule.hint(&file, now),
-            Event::Ring(file, size) => self.schedule.rung(&file, size, now),
+            Event::Hint(file) => {
+                self.schedule.hint(&file, now);
+                self.due = Some(self.now);
+            }
+            Event::Ring(file, size) => {
+                self.schedule.rung(&file, size, now);
+                self.due = Some(self.now);
+            }
             Event::Said { file, what, more } => {
                 let at = file as usize;
                 self.sizes[at] += 100;
@@ -192,7 +204,7 @@ impl PlayedFiles {
                     self.happens(RING, Event::Ring(file, self.sizes[at]));
                 }
                 if more > 0 {
-                    self.say(file, What::Delta, more - 1, TALK);
+                    self.say(file, What::Delta, more - 1, self.pace);
                 }
             }
             Event::Looked(file, size) => self.looked(file, size),
@@ -235,6 +247,7 @@ impl PlayedFiles {
         let now = self.zero + self.now;
         self.schedule.read_to(&file, size);
         self.schedule.looked(&file, outcome, self.answer, now);
+        self.due = Some(self.now);
     }
 }
 
@@ -245,7 +258,7 @@ mod tests {
     #[test]
     fn what_is_said_is_seen_once_and_two_plays_are_the_same() {
         let play = |swept| {
-            let mut files = PlayedFiles::new(20, Duration::from_millis(1), swept);
+            let mut files = PlayedFiles::new(20, Duration::from_millis(1), swept, Duration::from_millis(50));
             files.go_on(Duration::from_secs(60));
             files.take();
             for file in 0..20 {
