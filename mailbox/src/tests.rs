@@ -7,6 +7,7 @@ mod lease;
 mod names;
 mod refusals;
 mod schedule;
+mod schedule_rings;
 mod seek;
 mod tail;
 mod tail_model;

@@ -366,4 +366,39 @@ mod tests {
             assert_eq!(looked, places);
         }
     }
+
+    #[tokio::test]
+    async fn p4_a_writer_that_connects_before_its_file_is_watched_is_looked_for_once_and_polled_when_it_has_gone() {
+        let place = Place::from_stem("27_03").unwrap();
+        let mut wakes = Wakes::new(WatchMode::Poll, FilesystemKind::Local, &[]).unwrap();
+        let rings = wakes.rings();
+        rings.connected(&place);
+        wakes.collect();
+        wakes.add(place.clone());
+        let rests = |wakes: &mut Wakes| match wakes.schedule.next(Instant::now()) {
+            Next::Wait(until) => until > Instant::now() + Duration::from_secs(60),
+            Next::Look(_) | Next::Idle => false,
+        };
+        assert_eq!(wakes.next().await, place, "for what it did before");
+        wakes.looked(&place, Outcome::Nothing, Duration::ZERO);
+        wakes.hint(&place);
+        assert!(rests(&mut wakes), "its writer will ring");
+        rings.rang(&place, 7);
+        assert_eq!(wakes.next().await, place);
+        wakes.read_to(&place, 7);
+        wakes.looked(&place, Outcome::Data, Duration::ZERO);
+        assert!(rests(&mut wakes));
+
+        rings.gone(&place);
+        assert_eq!(wakes.next().await, place, "what it did last may not have been rung for");
+        wakes.looked(&place, Outcome::Nothing, Duration::ZERO);
+        assert!(!rests(&mut wakes), "it is polled");
+        rings.rang(&place, 8);
+        wakes.collect();
+        wakes.remove(&place);
+        wakes.add(place.clone());
+        assert_eq!(wakes.next().await, place);
+        wakes.looked(&place, Outcome::Nothing, Duration::ZERO);
+        assert!(!rests(&mut wakes), "that it was connected once is forgotten");
+    }
 }

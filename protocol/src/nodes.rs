@@ -1,13 +1,12 @@
 //! Which nodes of a swarm a command is for.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::{MAX_NODE, NodeId};
+use crate::ids::NodeId;
 
 /// `"all"`, a rank, a list of ranks, or ranges such as `"0,2-4"`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema)]
@@ -16,8 +15,48 @@ pub enum NodeSelector {
     /// Every node of the swarm.
     #[default]
     All,
-    /// These ranks: at least one, no rank twice.
-    Ranks(BTreeSet<NodeId>),
+    /// These ranks.
+    Ranks(Ranks),
+}
+
+/// Some ranks: at least one, no rank twice. A short text can name a million of them, so they are kept as ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranks(
+    /// First and last of each range: in order, with a rank at least between two of them.
+    Vec<(u32, u32)>,
+);
+
+impl Ranks {
+    /// The same ranks, from ranges in any order, which may touch and overlap.
+    fn of(mut ranges: Vec<(u32, u32)>) -> Self {
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, kept| {
+            let joined = next.0 <= kept.1.saturating_add(1);
+            if joined {
+                kept.1 = kept.1.max(next.1);
+            }
+            joined
+        });
+        Self(ranges)
+    }
+
+    /// Each of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let ranks = self.0.iter().flat_map(|(from, to)| *from..=*to);
+        ranks.filter_map(|rank| NodeId::new(rank).ok())
+    }
+
+    /// The first that a swarm of `node_count` nodes does not have.
+    fn beyond(&self, node_count: u32) -> Option<NodeId> {
+        let (from, _) = self.0.iter().find(|(_, to)| *to >= node_count)?;
+        NodeId::new(node_count.max(*from)).ok()
+    }
+}
+
+impl FromIterator<NodeId> for Ranks {
+    fn from_iter<I: IntoIterator<Item = NodeId>>(ranks: I) -> Self {
+        Self::of(ranks.into_iter().map(|node| (node.rank(), node.rank())).collect())
+    }
 }
 
 const SPELLING: &str = r"^\s*([Aa][Ll][Ll]|[0-9]{1,8}(\s*-\s*[0-9]{1,8})?(\s*,\s*[0-9]{1,8}(\s*-\s*[0-9]{1,8})?)*)\s*$";
@@ -55,16 +94,16 @@ impl NodeSelector {
     pub fn resolve(&self, node_count: u32) -> Result<Vec<NodeId>, SelectorError> {
         match self {
             Self::All => Ok((0..node_count).filter_map(|rank| NodeId::new(rank).ok()).collect()),
-            Self::Ranks(ranks) => match ranks.iter().find(|node| node.rank() >= node_count) {
-                Some(&rank) => Err(SelectorError::OutOfRange { rank, node_count }),
-                None => Ok(ranks.iter().copied().collect()),
+            Self::Ranks(ranks) => match ranks.beyond(node_count) {
+                Some(rank) => Err(SelectorError::OutOfRange { rank, node_count }),
+                None => Ok(ranks.iter().collect()),
             },
         }
     }
 
     /// One rank.
     pub fn one(node: NodeId) -> Self {
-        Self::Ranks(BTreeSet::from([node]))
+        Self::Ranks(Ranks::from_iter([node]))
     }
 }
 
@@ -77,22 +116,15 @@ impl FromStr for NodeSelector {
             return Ok(Self::All);
         }
         let mut ranges = Vec::new();
-        let mut named = 0;
         for part in text.split(',') {
             let (from, to) = part.split_once('-').unwrap_or((part, part));
             let (from, to) = (rank(from)?.rank(), rank(to)?.rank());
-            if from > to || to > MAX_NODE {
+            if from > to {
                 return Err(wrong());
             }
-            // Naming the same ranks again and again would keep a reader busy without end; nothing is made of such a text.
-            named += to - from;
-            if named > MAX_NODE {
-                return Err(wrong());
-            }
-            ranges.push(from..=to);
+            ranges.push((from, to));
         }
-        let ranks = ranges.into_iter().flatten();
-        Ok(Self::Ranks(ranks.filter_map(|rank| NodeId::new(rank).ok()).collect()))
+        Ok(Self::Ranks(Ranks::of(ranges)))
     }
 }
 
@@ -101,19 +133,13 @@ impl fmt::Display for NodeSelector {
         let Self::Ranks(ranks) = self else {
             return f.write_str("all");
         };
-        let mut rest = ranks.iter().map(|node| node.rank()).peekable();
-        let mut first = true;
-        while let Some(from) = rest.next() {
-            let mut to = from;
-            while rest.next_if_eq(&(to + 1)).is_some() {
-                to += 1;
+        let mut comma = "";
+        for (from, to) in &ranks.0 {
+            match from == to {
+                true => write!(f, "{comma}{from}")?,
+                false => write!(f, "{comma}{from}-{to}")?,
             }
-            let comma = if std::mem::take(&mut first) { "" } else { "," };
-            if from == to {
-                write!(f, "{comma}{from}")?
-            } else {
-                write!(f, "{comma}{from}-{to}")?
-            }
+            comma = ",";
         }
         Ok(())
     }
@@ -145,14 +171,14 @@ impl<'de> Deserialize<'de> for NodeSelector {
                 text.parse().map_err(E::custom)
             }
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<NodeSelector, A::Error> {
-                let mut ranks = BTreeSet::new();
+                let mut ranks = Vec::new();
                 while let Some(rank) = list.next_element::<NodeId>()? {
-                    ranks.insert(rank);
+                    ranks.push(rank);
                 }
                 if ranks.is_empty() {
                     return Err(serde::de::Error::custom("an empty list selects no nodes"));
                 }
-                Ok(NodeSelector::Ranks(ranks))
+                Ok(NodeSelector::Ranks(ranks.into_iter().collect()))
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -162,6 +188,7 @@ impl<'de> Deserialize<'de> for NodeSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::MAX_NODE;
 
     fn ranks(json: &str) -> Vec<u32> {
         let selector: NodeSelector = serde_json::from_str(json).unwrap();
@@ -199,9 +226,30 @@ mod tests {
     }
 
     #[test]
-    fn a_short_text_cannot_name_ranks_without_end() {
-        let again = format!("0-9,0-{MAX_NODE},0-{MAX_NODE}");
-        assert!(matches!(again.parse::<NodeSelector>(), Err(SelectorError::Spelling(_))));
+    fn a_short_text_that_names_a_million_ranks_costs_no_more_than_it_is_long() {
+        let all = format!("0-{MAX_NODE}");
+        let again = vec![all.as_str(); 1000].join(",");
+        for text in [all.as_str(), &again, "0-9,5-999999,3,11-12", "0-4,5-999999"] {
+            let selector: NodeSelector = text.parse().unwrap();
+            assert_eq!(selector, NodeSelector::Ranks(Ranks(vec![(0, MAX_NODE)])), "{text}");
+            assert_eq!(selector.to_string(), all);
+            let refused = selector.resolve(4).unwrap_err();
+            let rank = NodeId::new(4).unwrap();
+            assert_eq!(refused, SelectorError::OutOfRange { rank, node_count: 4 });
+        }
+    }
+
+    #[test]
+    fn ranges_that_touch_or_overlap_are_one_and_each_rank_is_meant_once() {
+        for (text, printed, meant) in [
+            ("4,2-3,0", "0,2-4", vec![0, 2, 3, 4]),
+            ("1-3,2-5,5", "1-5", vec![1, 2, 3, 4, 5]),
+            ("7,7,7", "7", vec![7]),
+            ("0-6,2-3,8", "0-6,8", vec![0, 1, 2, 3, 4, 5, 6, 8]),
+        ] {
+            assert_eq!(ranks(&format!("\"{text}\"")), meant, "{text}");
+            assert_eq!(text.parse::<NodeSelector>().unwrap().to_string(), printed);
+        }
     }
 
     #[test]
@@ -212,6 +260,13 @@ mod tests {
             "node 7 is out of range: the swarm has 4 nodes, 0 to 3"
         );
         assert_eq!(selector.to_string(), "0,7");
+        let selector: NodeSelector = "0-2,6-9".parse().unwrap();
+        for (node_count, first) in [(2, 2), (3, 6), (6, 6), (8, 8)] {
+            let rank = NodeId::new(first).unwrap();
+            let refused = selector.resolve(node_count).unwrap_err();
+            assert_eq!(refused, SelectorError::OutOfRange { rank, node_count });
+        }
+        assert_eq!(selector.resolve(10).unwrap().len(), 7);
         assert_eq!("0,1,2,5".parse::<NodeSelector>().unwrap().to_string(), "0-2,5");
     }
 }

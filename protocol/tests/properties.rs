@@ -148,7 +148,7 @@ proptest! {
     #[test]
     fn nodes_read_back_in_every_spelling(ranks in proptest::collection::btree_set(0u32..2000, 1..40)) {
         let ranks: BTreeSet<NodeId> = ranks.into_iter().map(|rank| NodeId::new(rank).unwrap()).collect();
-        let selector = NodeSelector::Ranks(ranks.clone());
+        let selector = NodeSelector::Ranks(ranks.iter().copied().collect());
         let text = serde_json::to_string(&selector).unwrap();
         prop_assert_eq!(&serde_json::from_str::<NodeSelector>(&text).unwrap(), &selector);
         let list = serde_json::to_string(&ranks).unwrap();

@@ -73,3 +73,53 @@ pub fn link_settings(login: Login, binary: Binary, root: &Path, watch: WatchMode
         doorbell,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_on_the_cluster_is_the_installed_one_or_a_copy_of_the_whole_installation() {
+        let whole = |file: &str| Binary::Deploy { file: file.into() };
+        let (installed, named) = (Some("/opt/codeswarm"), Some("/home/me/codeswarm"));
+        let at_there = Binary::Installed("/opt/codeswarm".to_owned());
+        for (remote, local, worker_command, expected) in [
+            (
+                installed,
+                None,
+                &["/usr/bin/codeswarm", "worker"] as &[&str],
+                at_there.clone(),
+            ),
+            (installed, None, &[], at_there),
+            (
+                None,
+                named,
+                &["/usr/bin/codeswarm", "worker"],
+                whole("/home/me/codeswarm"),
+            ),
+            (
+                None,
+                None,
+                &["/usr/bin/codeswarm", "worker"],
+                whole("/usr/bin/codeswarm"),
+            ),
+            (
+                None,
+                None,
+                &["/usr/lib/cs/codeswarm-worker"],
+                whole("/usr/lib/cs/codeswarm"),
+            ),
+            (None, None, &["codeswarm-worker"], whole("codeswarm")),
+            (None, None, &[], whole("codeswarm")),
+        ] {
+            let cluster = SlurmCluster {
+                ssh: None,
+                remote_binary: remote.map(PathBuf::from),
+                binary: local.map(PathBuf::from),
+                slurm: codeswarm_configs::SlurmSection::default(),
+            };
+            let worker_command: Vec<OsString> = worker_command.iter().map(OsString::from).collect();
+            assert_eq!(binary(&cluster, &worker_command), expected, "{worker_command:?}");
+        }
+    }
+}

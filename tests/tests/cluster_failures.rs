@@ -64,6 +64,9 @@ fn ssh_that_does_not_work_is_told_with_what_to_do_and_an_exit_code() {
     for trouble in LASTING {
         let workspace = SlurmWorkspace::echo(&cluster);
         let swarm = Swarm::left_running(&workspace, 1);
+        let records = workspace.records(&swarm.job_id, 0);
+        let start = records.iter().find(|record| record["type"] == "worker_start");
+        let host = start.and_then(|record| record["host"].as_str()).unwrap().to_owned();
         let config = trouble.ssh_config(&workspace.login);
         let workspace = workspace.configured(|it| {
             it["ssh"]["config_file"] = json!(config);
@@ -98,7 +101,7 @@ fn ssh_that_does_not_work_is_told_with_what_to_do_and_an_exit_code() {
         // What was known is shown, with the word that it may be old.
         let status = cli(&workspace, &["status", &swarm.swarm_id]);
         assert!(
-            status.stdout.contains("node0") && status.stderr.contains(words),
+            status.stdout.contains(&host) && status.stderr.contains(words),
             "{trouble:?}: {status:#?}"
         );
         assert_eq!(workspace.jobs(), [swarm.job_id.as_str()]);

@@ -56,6 +56,7 @@ impl InboxReader {
             wakes,
             inputs: sender,
             ends,
+            hindered: None,
         };
         Ok(Self {
             inputs,
@@ -84,6 +85,8 @@ struct Reading {
     wakes: Wakes,
     inputs: mpsc::Sender<Input>,
     ends: mpsc::Receiver<()>,
+    /// Where and why it could not be read at the last look.
+    hindered: Option<(u64, String)>,
 }
 
 impl Reading {
@@ -125,6 +128,9 @@ impl Reading {
             *took = (*took).max(since.elapsed());
             let (offset, in_doubt) = (tail.offset(), tail.in_doubt());
             self.tail = Some(tail);
+            if step.is_ok() {
+                self.hindered = None;
+            }
             match step {
                 Ok(TailStep::Nothing | TailStep::Missing | TailStep::Ended { .. } | TailStep::Reopened) => {
                     let doubt = in_doubt && outcome == Outcome::Nothing;
@@ -139,7 +145,12 @@ impl Reading {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the inbox cannot be read now; it is tried again");
+                    // It may last for minutes, at two looks a second: it is said once.
+                    let hindered = Some((offset, error.to_string()));
+                    if self.hindered != hindered {
+                        tracing::warn!(%error, "the inbox cannot be read now; it is tried again");
+                        self.hindered = hindered;
+                    }
                     tokio::time::sleep(Duration::from_millis(500)).await;
                     return Some((offset, Outcome::Doubt));
                 }
@@ -206,6 +217,8 @@ fn input(line: &[u8], offset: u64, end: u64) -> Input {
 
 #[cfg(test)]
 mod tests {
+    use codeswarm_mailbox::FilesystemKind;
+
     use super::*;
 
     #[test]
@@ -249,6 +262,84 @@ mod tests {
         reader.read_to_end();
         let record = InboxRecord::Shutdown {};
         assert_eq!(reader.inputs.recv().await, Some(Input::Inbox { record, end: 20 }));
+    }
+
+    /// What is logged while it lives, by this test's thread.
+    fn logged() -> (impl Fn() -> usize, tracing::subscriber::DefaultGuard) {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = std::sync::Arc::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        let warnings = move || {
+            let text = std::fs::read_to_string(log.path()).unwrap();
+            text.matches("the inbox cannot be read now").count()
+        };
+        (warnings, tracing::subscriber::set_default(subscriber))
+    }
+
+    async fn looked_to_end(reader: &mut InboxReader) -> Vec<Input> {
+        reader.read_to_end();
+        let mut inputs = Vec::new();
+        loop {
+            match reader.inputs.recv().await.unwrap() {
+                Input::InboxEnd { .. } => return inputs,
+                input => inputs.push(input),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn p9_an_inbox_that_cannot_be_read_for_long_is_told_once_for_each_place_and_time() {
+        let (warnings, _guard) = logged();
+        let line = "{\"type\":\"shutdown\"}\n";
+        let (folder, mailbox, place) = prepared(line.as_bytes());
+        let (inbox, elsewhere) = (mailbox.inbox(&place), folder.path().join("elsewhere"));
+        let hinder = || {
+            std::fs::rename(&inbox, &elsewhere).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, &inbox).unwrap();
+        };
+        let mend = || {
+            std::fs::remove_file(&inbox).unwrap();
+            std::fs::rename(&elsewhere, &inbox).unwrap();
+        };
+        hinder();
+        let mut reader = InboxReader::start(&mailbox, &place).unwrap();
+        for _ in 0..3 {
+            assert_eq!(looked_to_end(&mut reader).await, []);
+            assert_eq!(warnings(), 1);
+        }
+        mend();
+        assert_eq!(looked_to_end(&mut reader).await.len(), 1);
+        std::fs::write(&inbox, line.repeat(2)).unwrap();
+        hinder();
+        for _ in 0..3 {
+            assert_eq!(looked_to_end(&mut reader).await, []);
+            assert_eq!(warnings(), 2, "it has come right in between");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p1_zeros_that_stay_in_the_inbox_are_told_once() {
+        let (warnings, _guard) = logged();
+        let mut bytes = vec![0; 100];
+        bytes.extend_from_slice(b"\n{\"type\":\"shutdown\"}\n");
+        let (_folder, mailbox, place) = prepared(&bytes);
+        let mailbox = mailbox.on(FilesystemKind::Network("nfs"));
+        let mut tail = Tail::inbox(&mailbox, place, 0);
+        // It has stood like this for longer than a page takes, and not for as long as it is waited for.
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        tail.step(CHUNK, long_ago).unwrap();
+        let (inputs, _heard) = mpsc::channel(1);
+        let mut reading = Reading {
+            tail: Some(tail),
+            wakes: Wakes::new(WatchMode::Poll, mailbox.filesystem(), &[]).unwrap(),
+            inputs,
+            ends: mpsc::channel(1).1,
+            hindered: None,
+        };
+        for _ in 0..5 {
+            assert_eq!(reading.read_on().await, Some((0, Outcome::Doubt)));
+        }
+        assert_eq!(warnings(), 1);
     }
 
     fn prepared(inbox: &[u8]) -> (tempfile::TempDir, Mailbox, Place) {

@@ -247,4 +247,29 @@ mod tests {
         let (_, recovered) = take(&mailbox, &place).unwrap();
         assert_eq!(recovered.last_seq, Seq(1));
     }
+
+    #[tokio::test]
+    async fn a_notice_becomes_a_record_and_none_stands_behind_the_last_one_of_a_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let place = Place::from_stem("7_00").unwrap();
+        let (file, recovered) = take(&mailbox, &place).unwrap();
+        let mut outbox = Outbox::start(file, place, Epoch(1), recovered.last_seq).unwrap();
+        outbox.notice("in time".to_owned());
+        let exit = Word::WorkerExit {
+            reason: "sigterm".to_owned(),
+            inbox_offset: 0,
+        };
+        outbox.say(exit.clone(), None);
+        outbox.notice("late".to_owned());
+        let message = "in time".to_owned();
+        let said: Vec<Word> = outbox
+            .outbound
+            .take(BATCH)
+            .into_iter()
+            .map(|record| record.word)
+            .collect();
+        assert_eq!(said, [Word::Notice { message }, exit]);
+    }
 }

@@ -343,9 +343,13 @@ async fn at(moment: Option<Instant>) {
 mod tests {
     use std::future::{pending, ready};
 
-    use tokio::sync::oneshot;
+    use codeswarm_protocol::Seq;
+    use tokio::sync::{Mutex, oneshot};
 
     use super::*;
+
+    /// A signal reaches whoever listens in this process: one test at a time.
+    static LISTENING: Mutex<()> = Mutex::const_new(());
 
     #[tokio::test]
     async fn p7_what_is_still_prepared_after_the_word_to_end_is_taken_or_given_up_in_time() {
@@ -369,5 +373,82 @@ mod tests {
         let late = within(grace, Some(Instant::now()), pending()).await;
         assert!(matches!(late, Err(WorkerError::GraceOver(7))), "{late:?}");
         within(grace, None, ready(Ok(()))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn p7_a_worker_that_is_told_to_end_while_the_disk_holds_up_its_beginning_ends() {
+        let _alone = LISTENING.lock().await;
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let ended = run(move || {
+            // Signals are heard by now.
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+            let _nobody_sends = held.recv();
+            Err(WorkerError::Fault("a worker that has not begun"))
+        })
+        .await;
+        assert_eq!(ended.unwrap(), "sigterm");
+        drop(let_go);
+    }
+
+    #[tokio::test]
+    async fn a_prompt_behind_more_commands_than_the_agent_takes_at_once_is_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let place = Place::from_stem("7_00").unwrap();
+        mailbox.prepare(&place.job_id, 1).unwrap();
+        let (outbox, recovered) = crate::outbox::take(&mailbox, &place).unwrap();
+        let home = Home::make(folder.path(), &place).unwrap();
+        let below = |name: &str| folder.path().join(name);
+        let spec = serde_json::from_str(r#"{"kind":"echo"}"#).unwrap();
+        let agent = Agent::new(spec, below(""), home.path().to_owned(), below("keep"));
+        let minute = Duration::from_secs(60);
+        let prepared = Prepared {
+            mailbox: mailbox.clone(),
+            place: place.clone(),
+            settings: Settings {
+                agent: "echo",
+                turn_timeout: minute,
+                start_timeout: minute,
+                shutdown_grace: minute,
+                queue_limit: 2,
+            },
+            heartbeat: minute,
+            purpose: Purpose::Work {
+                agent: Box::new(agent),
+                home,
+            },
+            outbox,
+            recovered,
+            inbox_length: 0,
+        };
+        let _alone = LISTENING.lock().await;
+        let mut worker = Worker::begin(prepared, Signals::listen().unwrap()).unwrap();
+        // The session takes none before this test waits for something.
+        let agent = worker.agent.as_mut().unwrap();
+        for _ in 0..1_000 {
+            agent.command(codeswarm_agents::AgentCommand::Interrupt, Seq(0), minute);
+        }
+        assert!(agent.pass_on(Seq(0)), "one waits");
+        let line = br#"{"type":"user","injection_id":"i1","content":"hello"}"#;
+        let record = serde_json::from_slice(line).unwrap();
+        worker.step(Input::Inbox { record, end: 0 });
+        let told = async {
+            while !std::fs::read_to_string(mailbox.outbox(&place))
+                .unwrap()
+                .contains("turn_complete")
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            ended = worker.work() => panic!("{ended:?}"),
+            () = told => {}
+        }
+        worker.step(Input::Terminate("sigint"));
+        assert_eq!(worker.work().await.unwrap(), "sigint");
+        worker.end().await.unwrap();
+        let said = std::fs::read_to_string(mailbox.archive(&place)).unwrap();
+        assert!(said.contains(r#""status":"completed""#), "{said}");
     }
 }

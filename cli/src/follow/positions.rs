@@ -99,7 +99,7 @@ impl FromStr for SinceArgument {
                 .ok_or_else(|| format!("{part:?} names no node; write <node>=<position>, such as 0-2=17,3=4.1"))?;
             let position: Position = position.parse().map_err(|error| format!("{error}"))?;
             match nodes.parse::<NodeSelector>().map_err(|error| error.to_string())? {
-                NodeSelector::Ranks(ranks) => positions.extend(ranks.into_iter().map(|node| (node, position))),
+                NodeSelector::Ranks(ranks) => positions.extend(ranks.iter().map(|node| (node, position))),
                 NodeSelector::All => return Err("write the position alone for all nodes".to_owned()),
             }
         }

@@ -17,7 +17,7 @@ impl Follow {
             };
         };
         let tally = turns.tally();
-        let open = NodeSelector::Ranks(tally.open).to_string();
+        let open = NodeSelector::Ranks(tally.open.into_iter().collect()).to_string();
         if tally.started == 0 && matches!(self.errand, Errand::Run { .. }) && self.up.len() < tally.expected {
             let job = self
                 .provider_state

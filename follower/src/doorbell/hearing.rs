@@ -1,15 +1,16 @@
 //! Taking connections and hearing them out: the sockets around [`super::guest`].
 
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use codeswarm_protocol::doorbell::{Line, MAX_LINE, Ring, WhichBox};
 use codeswarm_protocol::ids::Place;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Shared;
 use super::guest::{Act, Fault, Guest};
@@ -30,20 +31,35 @@ const TAKEN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Hears whoever connects, until it is aborted.
-pub async fn listen(listener: std::net::TcpListener, shared: Arc<Shared>) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the doorbell cannot be heard");
-            return;
-        }
+pub async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let listener = Arc::new(listener);
+    let next = || {
+        let listener = listener.clone();
+        async move { listener.accept().await.map(|(stream, _)| with_patience(stream)) }
     };
+    take(next, shared).await;
+}
+
+/// Without these all works, only later.
+fn with_patience(stream: TcpStream) -> TcpStream {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, 15_000);
+    stream
+}
+
+/// Hears each connection that `next` brings. It may be asked again before it has brought one.
+async fn take<S, F>(mut next: impl FnMut() -> F, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>>,
+{
     let arriving = Arc::new(Semaphore::new(ARRIVING));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < shared.room() => match arriving.clone().try_acquire_owned() {
+            accepted = next() => match accepted {
+                Ok(stream) if connections.len() < shared.room() => match arriving.clone().try_acquire_owned() {
                     Ok(place) => drop(connections.spawn(attend(stream, shared.clone(), place))),
                     Err(_) => refuse(&shared).await,
                 },
@@ -71,11 +87,7 @@ struct Worker {
 }
 
 /// One connection, from its beginning to its end.
-async fn attend(mut stream: TcpStream, shared: Arc<Shared>, arriving: OwnedSemaphorePermit) {
-    // Without these all works, only later.
-    let _ = stream.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, 15_000);
+async fn attend(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>, arriving: OwnedSemaphorePermit) {
     let mut worker = None;
     if let Err(fault) = hear_out(&mut stream, &shared, &mut worker, arriving).await {
         shared.tally().fault(fault);
@@ -90,26 +102,26 @@ async fn attend(mut stream: TcpStream, shared: Arc<Shared>, arriving: OwnedSemap
 /// # Errors
 /// It is ended because of what was heard.
 async fn hear_out(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     shared: &Shared,
     worker: &mut Option<Worker>,
     arriving: OwnedSemaphorePermit,
 ) -> Result<(), Fault> {
-    let mut guest = Guest::new(Instant::now());
+    let mut guest = Guest::new(Instant::now().into_std());
     let mut arriving = Some(arriving);
     let mut data = [0; MAX_LINE];
     let mut acts = Vec::new();
     let mut deadline = Instant::now() + HELLO;
     loop {
         tokio::select! {
-            read = timeout_at(deadline.into(), stream.read(&mut data)) => {
+            read = timeout_at(deadline, stream.read(&mut data)) => {
                 let count = match read {
                     Ok(Ok(count)) if count > 0 => count,
                     Err(_) if worker.is_none() => return Err(Fault::Stranger),
                     _ => return Ok(()),
                 };
                 let now = Instant::now();
-                let heard = guest.hear(data.get(..count).unwrap_or_default(), &shared.told.token, now, &mut acts);
+                let heard = guest.hear(data.get(..count).unwrap_or_default(), &shared.told.token, now.into_std(), &mut acts);
                 for act in acts.drain(..) {
                     let answer = match act {
                         Act::Welcome(place) => {
@@ -162,6 +174,9 @@ async fn next_ring(worker: &mut Option<Worker>) -> Option<Ring> {
 }
 
 /// Whether it was taken.
-async fn say(stream: &mut TcpStream, line: &Line) -> bool {
+async fn say(stream: &mut (impl AsyncWrite + Unpin), line: &Line) -> bool {
     matches!(timeout(TAKEN, stream.write_all(&line.to_line())).await, Ok(Ok(())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ mod tally;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -19,6 +19,7 @@ use std::time::Instant;
 use codeswarm_mailbox::{Mailbox, MailboxError, Rings, doorbell};
 use codeswarm_protocol::doorbell::Listen;
 use codeswarm_protocol::ids::Place;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -193,9 +194,13 @@ type Opened = (TcpListener, Vec<SocketAddr>);
 /// Listens at one address, or at all of the host's if it names none.
 fn at(address: SocketAddr) -> Result<Opened, NoDoorbell> {
     let cannot = |source| NoDoorbell::Listen { address, source };
-    let listener = TcpListener::bind(address).map_err(cannot)?;
-    listener.set_nonblocking(true).map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
+    let listen = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((TcpListener::from_std(listener)?, address))
+    };
+    let (listener, address) = listen().map_err(cannot)?;
     let addresses = match address.ip().is_unspecified() {
         true => addresses::of_this_host()
             .into_iter()
@@ -209,13 +214,16 @@ fn at(address: SocketAddr) -> Result<Opened, NoDoorbell> {
 
 /// Listens at all addresses of this host, or at its loopback if it has no other.
 fn anywhere() -> Result<Opened, NoDoorbell> {
-    let own = addresses::of_this_host();
-    let ip = match own.iter().any(IpAddr::is_ipv4) {
+    at(SocketAddr::new(where_to_listen(&addresses::of_this_host()), 0))
+}
+
+/// What reaches all of a host's `own` addresses, or those of IPv4 if it has such: a socket for both may be forbidden.
+fn where_to_listen(own: &[IpAddr]) -> IpAddr {
+    match own.iter().any(IpAddr::is_ipv4) {
         true => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         false if own.is_empty() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         false => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    at(SocketAddr::new(ip, 0))
+    }
 }
 
 #[cfg(test)]

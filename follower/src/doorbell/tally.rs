@@ -70,10 +70,13 @@ mod tests {
         for _ in 0..3 {
             tally.fault(Fault::Forged);
         }
+        tally.fault(Fault::Malformed);
+        tally.fault(Fault::Stranger);
         tally.refused();
         let told = tally.tell(begin).unwrap();
         assert!(
-            told.contains("1 connections for which there was no room, 3 rings for files of others"),
+            told.contains("dropped 1 connections for which there was no room, 1 connections without the mailbox's token, 1 lines that are no \
+                 rings, 3 rings for files of others;"),
             "{told}"
         );
         tally.fault(Fault::Flood);

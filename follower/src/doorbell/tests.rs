@@ -256,6 +256,19 @@ async fn an_address_of_another_host_is_told_and_costs_nothing_but_the_doorbell()
     assert!(doorbell::read(&house.mailbox).unwrap().is_none());
 }
 
+#[test]
+fn a_host_without_addresses_listens_at_its_loopback_and_one_without_ipv4_at_all_others() {
+    for (own, expected) in [
+        (&[] as &[&str], "127.0.0.1"),
+        (&["fd00::2"], "::"),
+        (&["10.0.0.7"], "0.0.0.0"),
+        (&["fd00::2", "192.0.2.2"], "0.0.0.0"),
+    ] {
+        let own: Vec<IpAddr> = own.iter().map(|address| address.parse().unwrap()).collect();
+        assert_eq!(where_to_listen(&own).to_string(), expected, "{own:?}");
+    }
+}
+
 #[tokio::test]
 async fn by_itself_it_listens_at_addresses_that_can_be_reached() {
     let folder = tempfile::tempdir().unwrap();

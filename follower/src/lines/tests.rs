@@ -293,6 +293,38 @@ fn a_file_that_has_become_shorter_is_the_file_s_trouble_and_not_the_output_s() {
     }
 }
 
+#[test]
+fn an_output_into_which_the_kernel_moves_no_pages_is_written_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("in"), "one\ntwo\n").unwrap();
+    let file = File::open(folder.path().join("in")).unwrap();
+    let (mut reader, out) = std::os::unix::net::UnixStream::pair().unwrap();
+    // As a shell's `>>` does; such a descriptor refuses sendfile(2).
+    rustix::fs::fcntl_setfl(&out, rustix::fs::OFlags::APPEND).unwrap();
+    let mut sink = Sink::new(out.into(), true);
+    sink.copy(&file, 0, 4).unwrap();
+    sink.copy(&file, 4, 4).unwrap();
+    drop(sink);
+    let mut read = String::new();
+    reader.read_to_string(&mut read).unwrap();
+    assert_eq!(read, "one\ntwo\n");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_not_taken_for_an_output_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::create(folder.path().join("in")).unwrap();
+    file.set_len(100).unwrap();
+    for copy_free in [true, false] {
+        let (_reader, out) = io::pipe().unwrap();
+        let copied = Sink::new(out.into(), copy_free).copy(&file, 0, 100);
+        let Err(CopyError::File(error)) = copied else {
+            panic!("{copied:?}")
+        };
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::BADF.raw_os_error()));
+    }
+}
+
 /// The files of a folder as they are printed once, from their start or their end.
 fn lines(folder: &Path, watch: WatchMode, from_end: bool) -> PlainLines {
     PlainLines {

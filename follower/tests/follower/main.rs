@@ -10,4 +10,5 @@ mod asking;
 mod following;
 mod plain_lines;
 mod process;
+mod rings;
 mod room;

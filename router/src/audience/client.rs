@@ -78,13 +78,14 @@ impl Client {
     pub(super) fn wants(&self, event: &Heard<'_>) -> bool {
         self.wants_all(event.swarm_id)
             || match event.injection_id {
-                Some(id) => self.owns(id),
+                Some(id) => self.owns(id, event.place),
                 None => self.is_told_of(event.swarm_id),
             }
     }
 
-    fn owns(&self, injection_id: &str) -> bool {
-        self.own.contains_key(injection_id)
+    /// Whether it follows this injection, which went to this node.
+    fn owns(&self, injection_id: &str, place: &Place) -> bool {
+        self.own.get(injection_id) == Some(place)
     }
 
     fn is_told_of(&self, swarm_id: Option<&SwarmId>) -> bool {
@@ -97,7 +98,9 @@ impl Client {
 
     /// The client was handed this event.
     pub fn heard(&mut self, event: &Heard<'_>) {
-        let Some(id) = event.injection_id else { return };
+        let Some(id) = event.injection_id.filter(|id| self.owns(id, event.place)) else {
+            return;
+        };
         match event.ending {
             Ending::BeforeUsage => {
                 if let Some(id) = self.open.get(id) {

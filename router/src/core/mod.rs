@@ -293,8 +293,8 @@ impl Core {
     pub fn request_of(&self, place: &Place, injection: &str) -> Option<&RequestId> {
         let id = InjectionId::new(injection).ok()?;
         match self.injections.get(&id) {
-            Some(open) => open.request_id.as_ref(),
-            None => {
+            Some(open) if open.place == *place => open.request_id.as_ref(),
+            _ => {
                 let recent = &self.nodes.get(place)?.recent;
                 recent
                     .iter()

@@ -165,6 +165,9 @@ pub struct Node {
     /// When its worker last said that it lives, by its own clock.
     #[serde(skip)]
     pub(super) heartbeat_at: Option<Timestamp>,
+    /// Clients were told that its outbox speaks of prompts of other nodes.
+    #[serde(skip)]
+    pub(super) told_of_anothers: bool,
 }
 
 impl Default for Node {
@@ -195,6 +198,7 @@ impl Default for Node {
             appending: None,
             heard: Duration::ZERO,
             heartbeat_at: None,
+            told_of_anothers: false,
         }
     }
 }

@@ -60,7 +60,7 @@ impl Core {
                 node.last_event = Some(head.kind.clone().into_owned());
             }
             node.last_event_at = Timestamp::try_from(head.timestamp.clone().into_owned()).ok();
-            if changes_something(&head.kind) {
+            if changes_something(&head.kind) && !self.is_of_another_node(place, head, context) {
                 match serde_json::from_slice::<WorkerRecord>(line) {
                     Ok(record) => self.apply(place, record, context),
                     Err(_) => self.apply_unreadable(place, head, context),
@@ -68,6 +68,28 @@ impl Core {
             }
         }
         Passage::Next(Position::at(head.seq))
+    }
+
+    /// Whether a record speaks of a prompt that went to another node. No worker of ours says that; it is told once.
+    fn is_of_another_node(&mut self, place: &Place, head: &RecordHead<'_>, context: &mut Context<'_>) -> bool {
+        let named = head.injection_id.as_deref();
+        let Some(injection) = named.and_then(|id| self.injections.get(id)) else {
+            return false;
+        };
+        if injection.place == *place {
+            return false;
+        }
+        if let Some(node) = self.nodes.get_mut(place).filter(|node| !node.told_of_anothers) {
+            node.told_of_anothers = true;
+            let message = format!(
+                "record {} of outbox {place} speaks of prompt {}, which went to {}; nothing is made of it, nor of others like \
+                 it: somebody else than the worker has written into the outbox",
+                head.seq, injection.injection_id, injection.place
+            );
+            let event = context.event(RouterWord::RouterTrouble { message });
+            context.tell(Whom::Everybody, event);
+        }
+        true
     }
 
     /// How far an outbox was read, also where nothing of it was a record.

@@ -140,3 +140,28 @@ impl Server {
         }]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_room_at_a_follower_that_is_there_and_takes_and_an_error_when_it_has_gone() {
+        let room = |commands| tokio::time::timeout(std::time::Duration::from_secs(3600), room_at(commands));
+        assert!(room(None).await.is_err(), "no follower: neither room nor an error");
+        let (commands, taken) = mpsc::channel(1);
+        let permit = room(Some(commands.clone())).await.unwrap().unwrap();
+        assert!(room(Some(commands.clone())).await.is_err(), "it is full");
+        drop(permit);
+        assert!(room(Some(commands.clone())).await.unwrap().is_ok());
+        drop(taken);
+        assert!(room(Some(commands)).await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_there_says_nothing_and_does_not_end() {
+        let long = std::time::Duration::from_secs(3600);
+        assert!(tokio::time::timeout(long, said_by(&mut None)).await.is_err());
+        assert!(tokio::time::timeout(long, link_event(&mut None)).await.is_err());
+    }
+}

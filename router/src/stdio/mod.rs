@@ -136,12 +136,7 @@ async fn serve(
     let code = tokio::select! {
         served = &mut serving => {
             served.map_err(|error| std::io::Error::other(error.to_string()))??;
-            // Its last words, among them that it was told to end.
-            let patience = if mode == Mode::Background { Duration::ZERO } else { LAST_WORDS };
-            match tokio::time::timeout(patience, &mut pipes).await {
-                Ok(code) => code?,
-                Err(_) => ExitCode::SUCCESS,
-            }
+            last_words(mode, &mut pipes).await?
         }
         code = &mut pipes => {
             end_now.send_replace(Stop::Now);
@@ -158,6 +153,16 @@ async fn serve(
     let _ = std::fs::remove_file(&endpoint.socket);
     drop(lock);
     Ok(code)
+}
+
+/// What the server, which has ended, has still to say to this process's own client, among it that it was told to end; and
+/// the exit code.
+async fn last_words(mode: Mode, pipes: impl Future<Output = Result<ExitCode, RunError>>) -> Result<ExitCode, RunError> {
+    if mode == Mode::Background {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let said = tokio::time::timeout(LAST_WORDS, pipes).await;
+    said.unwrap_or(Ok(ExitCode::SUCCESS))
 }
 
 /// This process's own client, until it is served to its end.
@@ -280,6 +285,29 @@ mod tests {
         assert!(matches!(relay.run(ours, stop.clone()).await, Ok(Relayed::Lost)));
         let ended = tokio::time::timeout(DEADLINE, pipes(relay, Mode::Daemon, Door::closed(), stop)).await;
         assert!(matches!(ended, Ok(Ok(ExitCode::SUCCESS))), "{ended:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_has_ended_waits_a_moment_for_its_own_client_and_takes_its_exit_code() {
+        let begun = tokio::time::Instant::now();
+        let nobody = std::future::pending();
+        assert_eq!(last_words(Mode::Background, nobody).await.unwrap(), ExitCode::SUCCESS);
+        assert_eq!(begun.elapsed(), Duration::ZERO, "without pipes nobody is waited for");
+        for mode in [Mode::Daemon, Mode::Batch] {
+            for code in [ExitCode::SUCCESS, ExitCode::FAILURE] {
+                let taken = async move {
+                    tokio::time::sleep(LAST_WORDS / 2).await;
+                    Ok(code)
+                };
+                assert_eq!(last_words(mode, taken).await.unwrap(), code);
+            }
+            let begun = tokio::time::Instant::now();
+            let stands_still = std::future::pending();
+            assert_eq!(last_words(mode, stands_still).await.unwrap(), ExitCode::SUCCESS);
+            assert!(begun.elapsed() >= LAST_WORDS);
+            let broken = std::future::ready(Err(RunError::Pipes(std::io::ErrorKind::BrokenPipe.into())));
+            assert!(matches!(last_words(mode, broken).await, Err(RunError::Pipes(_))));
+        }
     }
 
     #[tokio::test]

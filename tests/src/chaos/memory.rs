@@ -25,7 +25,7 @@ pub struct Memory {
 
 /// Medians in kilobytes, of processes of the same age: one fills its buffers in its first minute, and how many are young in
 /// a quarter is a matter of how many were killed in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarters {
     /// In the first quarter of the run.
     pub first: u64,
@@ -33,6 +33,9 @@ pub struct Quarters {
     pub last: u64,
     /// The most that was seen at all.
     pub most: u64,
+    /// What they are made of: the seconds that a process had at least lived, and of the first and the last quarter each the
+    /// median and how many samples it is of.
+    pub ages: Vec<(u64, [(u64, usize); 2])>,
 }
 
 impl Memory {
@@ -60,18 +63,26 @@ impl Memory {
         for (role, samples) in &self.samples {
             let first = by_age(samples.iter().filter(|sample| sample.at <= began + quarter));
             let last = by_age(samples.iter().filter(|sample| sample.at >= ended - quarter));
-            let (mut weight, mut sums) = (0, (0, 0));
+            let (mut weight, mut sums, mut ages) = (0, (0, 0), Vec::new());
             for (age, first) in &first {
                 let Some(last) = last.get(age) else { continue };
                 let here = first.len().min(last.len()) as u64;
                 weight += here;
-                sums.0 += here * median(first);
-                sums.1 += here * median(last);
+                let medians = [first, last].map(|samples| (median(samples), samples.len()));
+                sums.0 += here * medians[0].0;
+                sums.1 += here * medians[1].0;
+                ages.push((1 << age, medians));
             }
             let most = samples.iter().map(|sample| sample.kilobytes).max();
             if let (Some(most), 1..) = (most, weight) {
                 let (first, last) = (sums.0 / weight, sums.1 / weight);
-                found.insert(*role, Quarters { first, last, most });
+                let quarters = Quarters {
+                    first,
+                    last,
+                    most,
+                    ages,
+                };
+                found.insert(*role, quarters);
             }
         }
         found
@@ -186,13 +197,14 @@ mod tests {
                 samples: BTreeMap::from([("router", [early, late].concat())]),
                 ..Memory::default()
             };
-            memory.quarters(began, began + Duration::from_secs(100))["router"]
+            memory.quarters(began, began + Duration::from_secs(100))["router"].clone()
         };
         // Two young ones before and two old ones behind are no growth.
         let flat = Quarters {
             first: 150,
             last: 150,
             most: 200,
+            ages: vec![(4, [(100, 2), (100, 1)]), (32, [(200, 1), (200, 2)])],
         };
         assert_eq!(samples([100, 200]), flat);
         assert!(samples([100, 200]).growth().abs() < 0.1);

@@ -159,6 +159,10 @@ impl Report {
                 quarters.growth()
             );
             line(&format!("memory of the {role}, first → last quarter"), value);
+            for (age, [(first, of_first), (last, of_last)]) in &quarters.ages {
+                let value = format!("{first} ({of_first}) → {last} kB ({of_last})");
+                line(&format!("  aged {age} s and more (samples)"), value);
+            }
             line(&format!("  the most of the {role}"), format!("{} kB", quarters.most));
         }
         line("router deaths with a follower", self.departures.len().to_string());

@@ -6,7 +6,8 @@ mod talk;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use codeswarm_mailbox::{Mailbox, Rings, doorbell};
@@ -87,16 +88,16 @@ impl Caller {
         let mailbox = self.mailbox.clone();
         let doorbell = match spawn_blocking(move || doorbell::read(&mailbox)).await {
             Ok(Ok(Some(doorbell))) => doorbell,
-            Ok(Ok(None)) => return Outcome::Nobody,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "the doorbell's file cannot be read");
                 return Outcome::Nobody;
             }
-            Err(_) => return Outcome::Nobody,
+            // No word, or no thread to read it.
+            Ok(Ok(None)) | Err(_) => return Outcome::Nobody,
         };
         let mut outcome = Outcome::Nobody;
         for address in &doorbell.addresses {
-            let failed = match timeout(CONNECTING, TcpStream::connect(address)).await {
+            let failed = match timeout(CONNECTING, connect(*address)).await {
                 Ok(Ok(stream)) => match talk::hello(stream, &doorbell, &self.place).await {
                     Some(talk) => return self.connected(talk).await,
                     None => Outcome::Stranger,
@@ -113,7 +114,7 @@ impl Caller {
         outcome
     }
 
-    async fn connected(&mut self, talk: talk::Talk) -> Outcome {
+    async fn connected(&mut self, talk: talk::Talk<TcpStream>) -> Outcome {
         let since = Instant::now();
         tracing::info!("connected to the follower's doorbell");
         self.rings.connected(&self.place);
@@ -125,6 +126,15 @@ impl Caller {
         );
         Outcome::Lost(since.elapsed())
     }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // Without these all works, only later.
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, 15_000);
+    Ok(stream)
 }
 
 #[cfg(test)]

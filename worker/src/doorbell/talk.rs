@@ -7,8 +7,7 @@ use codeswarm_mailbox::Rings;
 use codeswarm_mailbox::doorbell::Doorbell;
 use codeswarm_protocol::Place;
 use codeswarm_protocol::doorbell::{Line, Ring, Splitter, WhichBox};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -33,19 +32,19 @@ const LINES: u32 = 10_000;
 const NOT_OURS: &str = "what came is no ring for this worker";
 
 /// A connection whose other end is the follower.
-pub struct Talk {
-    stream: TcpStream,
+pub struct Talk<S> {
+    stream: S,
     splitter: Splitter,
     /// What came right behind the welcome.
     behind: Vec<Vec<u8>>,
 }
 
 /// Says hello; `None` if what answers is not the follower.
-pub async fn hello(mut stream: TcpStream, doorbell: &Doorbell, place: &Place) -> Option<Talk> {
-    // Without this all works, only later.
-    let _ = stream.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, 15_000);
+pub async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    doorbell: &Doorbell,
+    place: &Place,
+) -> Option<Talk<S>> {
     let hello = Line::Hello {
         token: doorbell.token.clone(),
         place: place.clone(),
@@ -77,7 +76,7 @@ pub async fn hello(mut stream: TcpStream, doorbell: &Doorbell, place: &Place) ->
     }
 }
 
-impl Talk {
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     /// Tells `rings` of the inbox, and the follower of the outbox, until the connection ends; answers why.
     pub async fn go_on(mut self, place: &Place, rings: &Rings, outbox: &mut watch::Receiver<u64>) -> &'static str {
         // What was said before this connection is said anew.

@@ -1,10 +1,8 @@
 //! A worker's side against followers that are played by the test.
 
-use std::net::SocketAddr;
-
 use codeswarm_mailbox::{FilesystemKind, Outcome as Seen, Wakes, WatchMode};
 use codeswarm_protocol::doorbell::{Line, Ring, Secret, WhichBox};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -219,4 +217,127 @@ async fn a_new_follower_is_found_by_the_mailbox_alone() {
     doorbell::write(&played.mailbox, &played.told).unwrap();
     drop(caller);
     played.welcomed().await;
+}
+
+/// TCP has no way to a group of machines; the kernel says so at once.
+const NO_WAY: &str = "224.0.0.1:9";
+
+fn addresses(of: &[&str]) -> Vec<SocketAddr> {
+    of.iter().map(|address| address.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_comes_of_an_attempt_is_told_by_the_address_that_was_reached() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = gone.local_addr().unwrap().to_string();
+    drop(gone);
+    let played = Played::follower(&[]).await;
+    let mut caller = Caller {
+        mailbox: played.mailbox.clone(),
+        place: place(),
+        rings: played.wakes.rings(),
+        outbox: watch::channel(0).1,
+    };
+    for (told, refused) in [
+        (&[NO_WAY][..], false),
+        (&[NO_WAY, nobody.as_str()], true),
+        (&[nobody.as_str(), NO_WAY], true),
+    ] {
+        let told = doorbell::Doorbell::new(addresses(told), "login1".into(), 7).unwrap();
+        doorbell::write(&played.mailbox, &told).unwrap();
+        match caller.attempt().await {
+            Outcome::Refused => assert!(refused, "nobody was reached"),
+            Outcome::NoWay(why) => assert!(!refused && why.starts_with(NO_WAY), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // A file that cannot be read is no word of anybody.
+    let file = played.mailbox.doorbell_file();
+    let elsewhere = played.mailbox.root().join("elsewhere");
+    std::fs::rename(&file, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    assert_eq!(caller.attempt().await, Outcome::Nobody);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(caller.attempt().await, Outcome::Nobody);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_reaches_no_address_says_so_once() {
+    let mut played = Played::follower(&[]).await;
+    played.told = doorbell::Doorbell::new(addresses(&[NO_WAY]), "login1".into(), 7).unwrap();
+    doorbell::write(&played.mailbox, &played.told).unwrap();
+    let mut worker = played.worker();
+    let told = worker.notices.recv().await.unwrap();
+    assert!(told.contains(NO_WAY) && told.contains("cluster.doorbell"), "{told}");
+    let hour = Duration::from_secs(3600);
+    assert!(timeout(hour, worker.notices.recv()).await.is_err(), "it is said once");
+    assert!(!worker.task.is_finished(), "and tried again and again");
+}
+
+/// A talk of which the test has the other end, in paused time.
+struct Talking {
+    follower: BufReader<DuplexStream>,
+    outbox: watch::Sender<u64>,
+    why: JoinHandle<(&'static str, Duration)>,
+}
+
+/// `room` is how many bytes the other end takes without reading.
+async fn talking(room: usize) -> Talking {
+    let told = doorbell::Doorbell::new(Vec::new(), "login1".into(), 7).unwrap();
+    let (follower, worker) = tokio::io::duplex(room);
+    let mut follower = BufReader::new(follower);
+    let rings = Wakes::new(WatchMode::Poll, FilesystemKind::Local, &[]).unwrap().rings();
+    let (outbox, mut size) = watch::channel(0);
+    let answer = Line::Welcome {
+        answer: told.answer.clone(),
+    };
+    let why = tokio::spawn(async move {
+        let talk = talk::hello(worker, &told, &place()).await.unwrap();
+        let since = tokio::time::Instant::now();
+        let why = talk.go_on(&place(), &rings, &mut size).await;
+        (why, since.elapsed())
+    });
+    let mut hello = Vec::new();
+    follower.read_until(b'\n', &mut hello).await.unwrap();
+    assert!(matches!(Line::parse(&hello), Ok(Line::Hello { .. })));
+    follower.write_all(&answer.to_line()).await.unwrap();
+    Talking { follower, outbox, why }
+}
+
+impl Talking {
+    async fn pinged(&mut self) {
+        let mut line = Vec::new();
+        self.follower.read_until(b'\n', &mut line).await.unwrap();
+        assert!(matches!(Line::parse(&line), Ok(Line::Ping)), "{line:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p4_a_follower_that_answers_is_kept_and_one_that_falls_silent_is_let_go() {
+    let mut talk = talking(1 << 20).await;
+    let since = tokio::time::Instant::now();
+    for _ in 0..20 {
+        talk.pinged().await;
+        // Many rings are no flood if there is a ping between them.
+        let rings = inbox("27_03", 7).to_line().repeat(6_000);
+        talk.follower.write_all(&rings).await.unwrap();
+        talk.follower.write_all(&Line::Pong.to_line()).await.unwrap();
+    }
+    assert_eq!(since.elapsed().as_secs(), 600, "every thirty seconds");
+    // From now on it answers nothing.
+    let (why, lasted) = talk.why.await.unwrap();
+    assert_eq!((why, lasted.as_secs()), ("the follower does not answer", 650));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p4_a_follower_that_takes_nothing_is_let_go() {
+    // A ring does not fit, and nobody reads it.
+    let talk = talking(16).await;
+    talk.outbox.send(100).unwrap();
+    let (why, lasted) = talk.why.await.unwrap();
+    assert_eq!((why, lasted.as_secs()), ("the follower takes nothing", 5));
+    // Neither does a ping.
+    let talk = talking(4).await;
+    let (why, lasted) = talk.why.await.unwrap();
+    assert_eq!((why, lasted.as_secs()), ("the follower takes nothing", 35));
 }

@@ -1,6 +1,7 @@
 //! A real keeper and the workers below it: who dies, who is told to end, and what the outbox says of it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -78,28 +79,33 @@ fn p6_a_keeper_that_is_told_to_end_between_two_lives_ends_what_the_first_left_op
 }
 
 #[test]
-fn p6_a_keeper_whose_program_was_taken_away_says_so_and_ends_what_is_open() {
-    let node = Node::new();
-    let copy = node.temporary().join("codeswarm-worker");
-    let original = node.command();
-    fs::copy(original.get_program(), &copy).unwrap();
-    let mut command = Command::new(&copy);
-    command.arg("--keep");
-    for (name, value) in original.get_envs() {
-        command.env(name, value.unwrap_or_default());
+fn p6_a_keeper_whose_program_was_taken_away_or_forbidden_says_so_and_ends_what_is_open() {
+    let removed = |program: &Path| fs::remove_file(program);
+    let forbidden = |program: &Path| fs::set_permissions(program, fs::Permissions::from_mode(0o600));
+    let ways: [&dyn Fn(&Path) -> std::io::Result<()>; 2] = [&removed, &forbidden];
+    for take_away in ways {
+        let node = Node::new();
+        let copy = node.temporary().join("codeswarm-worker");
+        let original = node.command();
+        fs::copy(original.get_program(), &copy).unwrap();
+        let mut command = Command::new(&copy);
+        command.arg("--keep");
+        for (name, value) in original.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let keeper = node.spawn(command);
+        node.wait_for("the agent", |record| matches!(record.word, Word::AgentReady { .. }));
+        take_away(&copy).unwrap();
+        kill_in_mid_turn(&node, "cut");
+        let (status, _, log) = keeper.end();
+        assert_eq!(status.code(), Some(70), "{log}");
+        assert!(node.is_archived());
+        let records = node.records();
+        assert_eq!(records.iter().filter(|record| ends(record, "cut")).count(), 1);
+        assert_eq!(exit_reason(&records), "worker_refused");
+        let told = |record: &WorkerRecord| matches!(&record.word, Word::WorkerError { message } if message.contains("could not be started"));
+        assert!(records.iter().any(told), "{records:#?}");
     }
-    let keeper = node.spawn(command);
-    node.wait_for("the agent", |record| matches!(record.word, Word::AgentReady { .. }));
-    fs::remove_file(&copy).unwrap();
-    kill_in_mid_turn(&node, "cut");
-    let (status, _, log) = keeper.end();
-    assert_eq!(status.code(), Some(70), "{log}");
-    assert!(node.is_archived());
-    let records = node.records();
-    assert_eq!(records.iter().filter(|record| ends(record, "cut")).count(), 1);
-    assert_eq!(exit_reason(&records), "worker_refused");
-    let told = |record: &WorkerRecord| matches!(&record.word, Word::WorkerError { message } if message.contains("could not be started"));
-    assert!(records.iter().any(told), "{records:#?}");
 }
 
 /// Nobody reads there either: the log is all that is left.

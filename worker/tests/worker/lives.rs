@@ -1,7 +1,8 @@
 //! A worker's lives: turns, deaths, signals, restarts.
 
 use crate::support::{Node, about, ends, story};
-use codeswarm_protocol::record::Word;
+use codeswarm_mailbox::doorbell::{self, Doorbell};
+use codeswarm_protocol::record::{Word, WorkerRecord};
 use codeswarm_protocol::turn::{ErrorClass, TurnStatus};
 use codeswarm_protocol::{Epoch, InjectionId};
 use serde_json::json;
@@ -441,6 +442,50 @@ fn a_steering_prompt_ends_with_the_turn_that_it_joined() {
     };
     assert_eq!(*status, TurnStatus::Interrupted);
     assert_eq!(*steered_into, InjectionId::new("main").ok(), "it had a turn of its own");
+    worker.terminate();
+}
+
+#[test]
+fn p1_many_steering_prompts_join_the_turn_in_order_and_once() {
+    const STEERS: usize = 400;
+    let node = Node::new();
+    let steers = (0..STEERS).map(|number| {
+        json!({"type": "user", "injection_id": format!("s{number}"), "content": "and this", "steer": true}).to_string()
+    });
+    let worker = node.start();
+    node.wait_for("the agent", |record| matches!(record.word, Word::AgentReady { .. }));
+    // One write, so that some are read while the turn's beginning is written.
+    let main = json!({"type": "user", "injection_id": "main", "content": "[[hang]]"}).to_string();
+    let lines: Vec<String> = std::iter::once(main).chain(steers).collect();
+    node.append(&lines.join("\n"));
+    let joined = |records: &[WorkerRecord]| -> Vec<String> {
+        let starts = records
+            .iter()
+            .filter(|record| matches!(record.word, Word::TurnStarted { .. }));
+        starts
+            .filter_map(|record| Some(record.injection_id.as_ref()?.to_string()))
+            .collect()
+    };
+    let records = node.wait("all to join", |records| joined(records).len() > STEERS);
+    let expected: Vec<String> = (0..STEERS).map(|number| format!("s{number}")).collect();
+    let started = joined(&records);
+    assert_eq!(started[0], "main");
+    assert_eq!(started[1..], expected);
+    worker.terminate();
+    assert_eq!(joined(&node.records()).len(), STEERS + 1);
+}
+
+#[test]
+fn a_worker_without_a_way_to_the_doorbell_says_so_in_its_outbox() {
+    let node = Node::new();
+    // TCP has no way to a group of machines; the kernel says so at once.
+    let told = Doorbell::new(vec!["224.0.0.1:9".parse().unwrap()], "login1".to_owned(), 7).unwrap();
+    doorbell::write(&node.mailbox, &told).unwrap();
+    let worker = node.start();
+    node.wait_for(
+        "the notice",
+        |record| matches!(&record.word, Word::Notice { message } if message.contains("224.0.0.1:9")),
+    );
     worker.terminate();
 }
 

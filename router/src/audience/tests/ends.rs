@@ -80,3 +80,26 @@ fn p10_a_client_that_is_behind_and_asks_for_an_earlier_place_keeps_what_else_it_
         assert_eq!(lacks, lacked, "record {seq} of prompt {number}");
     }
 }
+
+#[test]
+fn p12_what_another_node_says_of_a_clients_prompt_is_not_its_end() {
+    let (mut audience, node) = (Audience::default(), node());
+    let other = NodeNow {
+        place: Place::new(JobId::new("j").unwrap(), NodeId::new(1).unwrap()),
+        ..node.clone()
+    };
+    audience.join(CLIENT);
+    audience.follow(CLIENT, id(1), &node, None);
+    for ending in [Ending::Yes, Ending::BeforeUsage, Ending::No] {
+        let hearers = audience.hear(heard(&other, 1, &id(1), ending), |_| true);
+        assert!(hearers.is_empty(), "{ending:?}");
+        let client = audience.client(CLIENT).unwrap();
+        client.heard(&heard(&other, 1, &id(1), ending));
+        assert!(client.open.contains(&id(1)), "{ending:?}");
+        // What the other node says next is not waited for either.
+        audience.hear(heard(&other, 2, &id(2), Ending::No), |_| true);
+        assert!(audience.client(CLIENT).unwrap().open.contains(&id(1)), "{ending:?}");
+    }
+    assert_eq!(audience.hear(heard(&node, 1, &id(1), Ending::Yes), |_| true), [CLIENT]);
+    assert!(audience.client(CLIENT).unwrap().open.is_empty());
+}

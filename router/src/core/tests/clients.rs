@@ -166,7 +166,7 @@ impl World {
             let meant_job = target.job_id.as_ref().is_none_or(|id| *id == place.job_id);
             let meant_node = match target.selector().unwrap() {
                 NodeSelector::All => true,
-                NodeSelector::Ranks(ranks) => ranks.contains(&place.node_id),
+                NodeSelector::Ranks(ranks) => ranks.iter().any(|node| node == place.node_id),
             };
             assert!(
                 meant_swarm && meant_job && meant_node,

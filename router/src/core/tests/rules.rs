@@ -473,3 +473,41 @@ fn p11_a_record_in_words_that_are_not_known_here_is_passed_on_and_ends_nothing()
         assert!(alone.core.is_open(&id));
     }
 }
+
+#[test]
+fn p12_a_record_about_another_nodes_prompt_changes_nothing_and_is_told_once() {
+    let mut alone = Alone::new(settings());
+    let (mine, other) = (alone.launch(1), alone.launch(1));
+    let (id, ticket) = alone.inject(&mine);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    let node = |alone: &Alone, place: &Place| {
+        let node = &alone.core.nodes[place];
+        (node.state, node.current.clone(), node.open, node.turns)
+    };
+    let failed = Word::InjectFailed {
+        error: "x".to_owned(),
+        reason: "x".to_owned(),
+    };
+    let (before, others_before) = (node(&alone, &mine), node(&alone, &other));
+    let forged = [started(), complete(), failed, complete()];
+    for (at, word) in forged.into_iter().enumerate() {
+        let effects = alone.record(&other, 1, word, Some(&id));
+        let is_trouble = |event: &&RouterEvent| matches!(event.word, RouterWord::RouterTrouble { .. });
+        let troubles = told(&effects).into_iter().filter(is_trouble).count();
+        assert_eq!(troubles, usize::from(at == 0), "{effects:?}");
+        assert_eq!(effects.len(), troubles, "{effects:?}");
+    }
+    // Nor is one that nobody here can read in full.
+    let newer = format!(
+        "{{\"type\":\"turn_complete\",\"status\":\"newer\",\"seq\":5,\"epoch\":1,\"timestamp\":\"2026-01-01T00:00:00.000Z\",\
+         \"job_id\":\"{}\",\"node_id\":0,\"injection_id\":\"{id}\"}}\n",
+        other.job_id
+    );
+    assert!(alone.line(&other, newer.as_bytes()).is_empty());
+    assert_eq!(alone.core.injections[&id].state, InjectionState::Delivered);
+    assert_eq!((node(&alone, &mine), node(&alone, &other)), (before, others_before));
+    alone.record(&mine, 1, started(), Some(&id));
+    assert_eq!(alone.core.injections[&id].state, InjectionState::Started);
+    alone.record(&mine, 1, complete(), Some(&id));
+    assert!(!alone.core.injections.contains_key(&id));
+}

@@ -1,6 +1,7 @@
 //! The end of a life, and the beginning of the next.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use codeswarm_protocol::inbox::{Control, InboxRecord};
 use codeswarm_protocol::turn::{Decision, TurnStatus};
@@ -69,6 +70,23 @@ fn p7_an_agent_that_hangs_and_an_inbox_that_cannot_be_read_do_not_hold_up_the_en
     );
     assert_eq!(play.until_due(), 3, "85 % of 20 s, less the 14 s before");
     assert_eq!(play.did(), ["exit sigterm at 10", "> finish sigterm"]);
+}
+
+#[test]
+fn p7_the_last_record_is_said_when_the_agent_has_gone_and_once() {
+    let mut play = Play::up();
+    play.input(Input::Terminate("sigterm"));
+    assert_eq!(play.did(), ["> Stop"]);
+    // Nobody was awake when the agent was to be killed, and when the inbox was to be given up.
+    play.now += Duration::from_secs(19);
+    play.input(Input::InboxEnd { offset: 0 });
+    assert_eq!(
+        play.did(),
+        ["> kill", "> read to end", "exit sigterm at 0", "> finish sigterm"]
+    );
+    play.input(Input::InboxEnd { offset: 40 });
+    play.input(Input::Tick);
+    assert_eq!(play.did(), Vec::<String>::new());
 }
 
 #[test]
