@@ -15,9 +15,11 @@ use crate::pace::Pace;
 /// The cap counts over this long.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 
-/// The two sides.
+/// The two sides, of which the lively one has two kinds of looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
+    /// Files whose writers say that they have grown: a look costs nothing of the bucket unless it turns out to be empty.
+    Rung,
     /// Files that move, or did lately.
     Lively,
     /// Files that have been quiet for long.
@@ -55,11 +57,12 @@ impl Budget {
         }
     }
 
-    /// Cold looks a second, if a round over `files` of them need not be faster than `round`.
-    pub(crate) fn cold_rate(&self, files: usize, round: Duration) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a number of files")]
+    /// Cold looks a second, if a round over `files` of them need not be faster than `round`. Of `all` that are polled they have
+    /// their part of the side's share: a round takes no longer than if all were cold, and no shorter.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of files")]
+    pub(crate) fn cold_rate(&self, files: usize, all: usize, round: Duration) -> f64 {
         let needed = files as f64 / round.as_secs_f64().max(0.001);
-        needed.min(self.pace.allowed() * 0.6)
+        needed.min(self.pace.allowed() * 0.6 * files as f64 / all.max(1) as f64)
     }
 
     /// Looks a second for safety, at files whose writers would ring: one in each `round`, and at most a fifth of all.
@@ -119,8 +122,11 @@ impl Budget {
         self.pace.answered(took, brought_data, now);
         if !brought_data {
             self.empty.push_back(now);
-        } else if side == Side::Lively {
-            self.tokens += 1.0;
+        }
+        match side {
+            Side::Lively if brought_data => self.tokens += 1.0,
+            Side::Rung if !brought_data => self.tokens = (self.tokens - 1.0).max(0.0),
+            _ => {}
         }
     }
 

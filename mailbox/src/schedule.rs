@@ -2,9 +2,9 @@
 //!
 //! Pure: the clock is handed in. A file is *hot* after a hint or growth, *warm* as its looks stay empty, then *cold*. Looks
 //! that find nothing are capped a second, all files together; a look that brings data is work and costs nothing of the
-//! cap. As much of it as a round over the cold files needs, at most three fifths, is theirs, evenly spaced and in turn, so
-//! what hot files do never delays the quiet ones; hot and warm files share the rest, the hot first, and every third look
-//! to a warm one that is due.
+//! cap. As much of it as a round over the cold files needs, at most their part of three fifths, is theirs, evenly spaced and
+//! in turn, so what hot files do never delays the quiet ones; hot and warm files share the rest, the hot first, and every
+//! third look to a warm one that is due. Where they are more than can be looked at, each cools down faster.
 //!
 //! A file whose writer is connected to the doorbell is looked at when it rings, before all others, and is otherwise only
 //! *swept*: once in a long while, evenly spread, for safety. When the connection goes, it is polled again at once.
@@ -79,7 +79,7 @@ pub enum Outcome {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
-    /// Somebody has rung, or said that it is connected.
+    /// Its writer says that it has grown.
     Rung,
     Hot,
     Warm,
@@ -91,7 +91,8 @@ enum Lane {
 impl Lane {
     fn side(self) -> Side {
         match self {
-            Self::Rung | Self::Hot | Self::Warm => Side::Lively,
+            Self::Rung => Side::Rung,
+            Self::Hot | Self::Warm => Side::Lively,
             Self::Cold | Self::Swept => Side::Cold,
         }
     }
@@ -105,6 +106,8 @@ struct Entry {
     pause: Duration,
     /// The last hint or growth.
     moved: Instant,
+    /// The last look, or when it was added.
+    looked: Instant,
     /// Granted and not yet reported.
     looking: bool,
     /// Hinted while it was being looked at.
@@ -200,6 +203,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             lane: Lane::Cold,
             pause: self.limits.warm,
             moved: now,
+            looked: now,
             looking: false,
             hinted: false,
             rung: false,
@@ -238,7 +242,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     pub fn connected(&mut self, file: &K, now: Instant) {
         if let Some(entry) = self.files.get_mut(file) {
             entry.bell = Some(Bell::default());
-            self.look_soon(file, Lane::Rung, now);
+            self.look_soon(file, Lane::Hot, now);
         }
     }
 
@@ -286,7 +290,8 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
 
     /// Which file to look at now, or until when to wait.
     pub fn next(&mut self, now: Instant) -> Next<K> {
-        let cold_rate = self.budget.cold_rate(self.cold_files, self.limits.cold);
+        let polled = self.files.len() - self.swept_files;
+        let cold_rate = self.budget.cold_rate(self.cold_files, polled, self.limits.cold);
         let swept_rate = self.budget.swept_rate(self.swept_files, self.limits.swept);
         let mut wait: Option<Instant> = None;
         for lane in self.order(now) {
@@ -317,6 +322,8 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             return false;
         }
         let (lane, before) = (entry.lane, entry.pause);
+        let since = std::mem::replace(&mut entry.looked, now).max(entry.moved);
+        let waited = now.saturating_duration_since(since);
         let hinted = std::mem::take(&mut entry.hinted);
         let rung = std::mem::take(&mut entry.rung);
         let data = outcome == Outcome::Data;
@@ -334,10 +341,10 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             // What brings data costs nothing, so the round goes on at once.
             self.next_cold = Some(now);
         }
-        let longer = (before * 3 / 2).min(self.limits.warm);
+        // Where more files are hot than can be looked at, nothing was gained by a pause that was not kept.
+        let longer = if waited > before * 2 { waited } else { before * 3 / 2 }.min(self.limits.warm);
         let (next, pause) = match (then, outcome) {
-            (Then::Poll, _) if hinted => (Lane::Hot, self.limits.hot),
-            _ if hinted => (Lane::Rung, self.limits.hot),
+            _ if hinted => (Lane::Hot, self.limits.hot),
             (Then::Rest, _) => (Lane::Swept, self.limits.hot),
             (Then::Again(_), _) if rung => (Lane::Rung, self.limits.hot),
             (Then::Again(looks), _) => {

@@ -212,6 +212,8 @@ impl Play {
         for file in 0..lively {
             let after = Duration::from_micros(files.below(250_000));
             if self.life != Life::Prompts {
+                // It talks since somebody has asked it.
+                files.hint(file, after);
                 files.say(file, What::Delta, u32::MAX, after);
             }
         }
