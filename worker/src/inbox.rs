@@ -337,7 +337,10 @@ mod tests {
             hindered: None,
         };
         for _ in 0..5 {
-            assert_eq!(reading.read_on().await, Some((0, Outcome::Doubt)));
+            assert_eq!(
+                reading.read_on(&mut Duration::default()).await,
+                Some((0, Outcome::Doubt))
+            );
         }
         assert_eq!(warnings(), 1);
     }
