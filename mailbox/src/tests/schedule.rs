@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::schedule::{Limits, Next, Outcome, PollSchedule};
 
+mod overload;
+
 const CAP: usize = 50;
 
 /// A filesystem with files that grow at given times, and a reader that keeps to the schedule.
