@@ -213,7 +213,10 @@ async fn a_thousand_workers_and_more_that_come_at_once_are_all_heard() {
         assert!(matches!(heard, Some(Line::Welcome { .. })), "{heard:?}");
         callers.push(caller);
     }
-    assert_eq!(house.doorbell.0.as_ref().unwrap().workers().here.len(), WORKERS as usize);
+    assert_eq!(
+        house.doorbell.0.as_ref().unwrap().workers().here.len(),
+        WORKERS as usize
+    );
     assert_eq!(house.doorbell.trouble(Instant::now()), None);
 }
 
