@@ -4,17 +4,22 @@
 //! if it brings data. The cap has two sides. *Cold* looks are spaced evenly by whoever asks, at [`Budget::cold_rate`]; the
 //! others draw on a bucket of tokens that fills at four fifths of their side's rate and holds one fifth of a second's
 //! worth, so that a burst is allowed and no window of a second sees more than the side's rate. A window over both sides
-//! holds the cap itself, whatever else is wrong. Pure: the clock is handed in.
+//! holds the cap itself, whatever else is wrong. On a filesystem that answers slowly both sides have less
+//! ([`crate::pace`]). Pure: the clock is handed in.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::pace::Pace;
+
 /// The cap counts over this long.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 
-/// The two sides.
+/// The two sides, of which the lively one has two kinds of looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
+    /// Files whose writers say that they have grown: a look costs nothing of the bucket unless it turns out to be empty.
+    Rung,
     /// Files that move, or did lately.
     Lively,
     /// Files that have been quiet for long.
@@ -25,10 +30,8 @@ pub(crate) enum Side {
 pub(crate) struct Budget {
     /// Empty looks a second, configured.
     cap: u32,
-    /// The share of time that empty looks may take.
-    busy_permille: u32,
-    /// The mean duration of an empty look.
-    cost: Duration,
+    /// How much of it the filesystem bears.
+    pace: Pace,
     /// Tokens of the lively side, and when they were counted.
     tokens: f64,
     counted: Option<Instant>,
@@ -42,10 +45,10 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(cap: u32, busy_permille: u32) -> Self {
+        let cap = cap.max(1);
         Self {
-            cap: cap.max(1),
-            busy_permille,
-            cost: Duration::ZERO,
+            cap,
+            pace: Pace::new(cap, busy_permille),
             tokens: f64::MAX,
             counted: None,
             empty: VecDeque::new(),
@@ -54,33 +57,24 @@ impl Budget {
         }
     }
 
-    /// The cap, or less where the filesystem answers so slowly that the cap's looks would take too much of the time.
-    fn affordable(&self) -> f64 {
-        let cap = f64::from(self.cap);
-        if self.cost.is_zero() {
-            return cap;
-        }
-        let looks = f64::from(self.busy_permille) / 1000.0 / self.cost.as_secs_f64();
-        cap.min(looks.max(0.2))
-    }
-
-    /// Cold looks a second, if a round over `files` of them need not be faster than `round`.
-    pub(crate) fn cold_rate(&self, files: usize, round: Duration) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a number of files")]
+    /// Cold looks a second, if a round over `files` of them need not be faster than `round`. Of `all` that are polled they have
+    /// their part of the side's share: a round takes no longer than if all were cold, and no shorter.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of files")]
+    pub(crate) fn cold_rate(&self, files: usize, all: usize, round: Duration) -> f64 {
         let needed = files as f64 / round.as_secs_f64().max(0.001);
-        needed.min(self.affordable() * 0.6)
+        needed.min(self.pace.allowed() * 0.6 * files as f64 / all.max(1) as f64)
     }
 
     /// Looks a second for safety, at files whose writers would ring: one in each `round`, and at most a fifth of all.
     pub(crate) fn swept_rate(&self, files: usize, round: Duration) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a number of files")]
         let needed = files as f64 / round.as_secs_f64().max(0.001);
-        needed.min(self.affordable() * 0.2)
+        needed.min(self.pace.allowed() * 0.2)
     }
 
     /// What remains for the others.
     fn lively_rate(&self, cold_rate: f64) -> f64 {
-        (self.affordable() - cold_rate).max(0.2)
+        (self.pace.allowed() - cold_rate).max(0.2)
     }
 
     /// When a look of this side can be afforded: now or later. `cold_rate` is what the cold side is spaced at.
@@ -125,11 +119,14 @@ impl Budget {
     /// A look ended, and took that long.
     pub(crate) fn end(&mut self, side: Side, brought_data: bool, took: Duration, now: Instant) {
         self.under_way = self.under_way.saturating_sub(1);
+        self.pace.answered(took, brought_data, now);
         if !brought_data {
             self.empty.push_back(now);
-            self.cost = (self.cost * 7 + took) / 8;
-        } else if side == Side::Lively {
-            self.tokens += 1.0;
+        }
+        match side {
+            Side::Lively if brought_data => self.tokens += 1.0,
+            Side::Rung if !brought_data => self.tokens = (self.tokens - 1.0).max(0.0),
+            _ => {}
         }
     }
 

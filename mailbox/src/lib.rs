@@ -49,6 +49,7 @@ pub mod layout;
 pub mod lease;
 pub mod lines;
 mod open;
+mod pace;
 mod range;
 pub mod raw_file;
 pub mod recover;

@@ -2,9 +2,9 @@
 //!
 //! Pure: the clock is handed in. A file is *hot* after a hint or growth, *warm* as its looks stay empty, then *cold*. Looks
 //! that find nothing are capped a second, all files together; a look that brings data is work and costs nothing of the
-//! cap. As much of it as a round over the cold files needs, at most three fifths, is theirs, evenly spaced and in turn, so
-//! what hot files do never delays the quiet ones; hot and warm files share the rest, the hot first, and every third look
-//! to a warm one that is due.
+//! cap. As much of it as a round over the cold files needs, at most their part of three fifths, is theirs, evenly spaced and
+//! in turn, so what hot files do never delays the quiet ones; hot and warm files share the rest, the hot first, and every
+//! third look to a warm one that is due. Where they are more than can be looked at, each cools down faster.
 //!
 //! A file whose writer is connected to the doorbell is looked at when it rings, before all others, and is otherwise only
 //! *swept*: once in a long while, evenly spread, for safety. When the connection goes, it is polled again at once.
@@ -35,7 +35,8 @@ pub struct Limits {
     pub cold: Duration,
     /// How long a file may go without a look while its writer is connected to the doorbell and silent.
     pub swept: Duration,
-    /// The share of time, in thousandths, that may be spent waiting for empty looks: on a slow filesystem fewer are made.
+    /// The share of time, in thousandths, that may be spent waiting for empty looks: on a slow filesystem fewer are made
+    /// (`mailbox/src/pace.rs`).
     pub busy_permille: u32,
 }
 
@@ -78,7 +79,7 @@ pub enum Outcome {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
-    /// Somebody has rung, or said that it is connected.
+    /// Its writer says that it has grown.
     Rung,
     Hot,
     Warm,
@@ -90,7 +91,8 @@ enum Lane {
 impl Lane {
     fn side(self) -> Side {
         match self {
-            Self::Rung | Self::Hot | Self::Warm => Side::Lively,
+            Self::Rung => Side::Rung,
+            Self::Hot | Self::Warm => Side::Lively,
             Self::Cold | Self::Swept => Side::Cold,
         }
     }
@@ -106,6 +108,8 @@ struct Entry {
     moved: Instant,
     /// The last look brought data, so one that brings nothing has only come too soon.
     brought: bool,
+    /// The last look, or when it was added.
+    looked: Instant,
     /// Granted and not yet reported.
     looking: bool,
     /// Hinted while it was being looked at.
@@ -213,6 +217,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             pause: self.limits.warm,
             moved: now,
             brought: false,
+            looked: now,
             looking: false,
             hinted: false,
             rung: false,
@@ -251,7 +256,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     pub fn connected(&mut self, file: &K, now: Instant) {
         if let Some(entry) = self.files.get_mut(file) {
             entry.bell = Some(Bell::default());
-            self.look_soon(file, Lane::Rung, now);
+            self.look_soon(file, Lane::Hot, now);
         }
     }
 
@@ -299,7 +304,8 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
 
     /// Which file to look at now, or until when to wait.
     pub fn next(&mut self, now: Instant) -> Next<K> {
-        let cold_rate = self.budget.cold_rate(self.cold_files, self.limits.cold);
+        let polled = self.files.len() - self.swept_files;
+        let cold_rate = self.budget.cold_rate(self.cold_files, polled, self.limits.cold);
         let swept_rate = self.budget.swept_rate(self.swept_files, self.limits.swept);
         let mut wait: Option<Instant> = None;
         for lane in self.order(now) {
@@ -330,6 +336,8 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             return false;
         }
         let (lane, before) = (entry.lane, entry.pause);
+        let since = std::mem::replace(&mut entry.looked, now).max(entry.moved);
+        let waited = now.saturating_duration_since(since);
         let hinted = std::mem::take(&mut entry.hinted);
         let rung = std::mem::take(&mut entry.rung);
         let data = outcome == Outcome::Data;
@@ -347,13 +355,17 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             // What brings data costs nothing, so the round goes on at once.
             self.next_cold = Some(now);
         }
-        let longer = match std::mem::replace(&mut entry.brought, data) {
-            true => before,
-            false => (before * 3 / 2).min(self.limits.warm),
-        };
+        // Where more files are hot than can be looked at, nothing was gained by a pause that was not kept. Else the first look that
+        // brings nothing has only come too early.
+        let brought_before = std::mem::replace(&mut entry.brought, data);
+        let longer = match waited > before * 2 {
+            true => waited,
+            false if brought_before => before,
+            false => before * 3 / 2,
+        }
+        .min(self.limits.warm);
         let (next, pause) = match (then, outcome) {
-            (Then::Poll, _) if hinted => (Lane::Hot, self.limits.hot),
-            _ if hinted => (Lane::Rung, self.limits.hot),
+            _ if hinted => (Lane::Hot, self.limits.hot),
             (Then::Rest, _) => (Lane::Swept, self.limits.hot),
             (Then::Again(_), _) if rung => (Lane::Rung, self.limits.hot),
             (Then::Again(looks), _) => {

@@ -16,10 +16,12 @@
 //! | [`idle_follower`] | a follower with nothing to do |
 //! | [`remote`] | the same behind a real sshd |
 //! | [`slow_link`] | a line far away |
+//! | [`two_views`] | one folder as two clients of a shared filesystem see it |
 //! | [`listener`] | a client that measures what it hears |
 
 mod clients;
 mod delta_latency;
+mod doorbell;
 pub mod drain;
 mod end_to_end;
 mod fan_out;
@@ -34,6 +36,7 @@ pub mod lab;
 mod launch;
 mod link_drain;
 pub mod listener;
+mod look_ups;
 pub mod machine;
 pub mod outboxes;
 pub mod page;
@@ -43,6 +46,7 @@ pub mod report;
 mod restart;
 mod scale;
 pub mod slow_link;
+pub mod two_views;
 pub mod usage;
 
 pub use lab::Lab;
@@ -66,6 +70,8 @@ pub const ALL: &[Experiment] = &[
     follow_drain::EXPERIMENT,
     follow_idle::EXPERIMENT,
     follow_skew::EXPERIMENT,
+    look_ups::EXPERIMENT,
+    doorbell::EXPERIMENT,
     delta_latency::EXPERIMENT,
     end_to_end::EXPERIMENT,
     scale::EXPERIMENT,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use codeswarm_mailbox::{Mailbox, heartbeat};
 use codeswarm_protocol::record::Word;
 use codeswarm_protocol::{JobId, NodeId, Place};
+use codeswarm_worker::doorbell::Doorbell;
 use serde_json::{Value, json};
 
 use worker::PlayedWorker;
@@ -34,6 +35,8 @@ pub struct Play {
     pub rate: f64,
     /// For how long; then the simulator ends, as a job that is killed does.
     pub duration: Duration,
+    /// Whether the workers connect to the follower's doorbell, as real ones do.
+    pub doorbell: bool,
 }
 
 /// What was said.
@@ -80,7 +83,18 @@ impl Play {
         for place in &places {
             workers.push(PlayedWorker::start(&self.mailbox, place.clone())?);
         }
-        let prompts = prompts::listen(&self.mailbox, &places)?;
+        let (prompts, rings) = prompts::listen(&self.mailbox, &places)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(4)
+            .enable_all()
+            .build()?;
+        if self.doorbell {
+            let _here = runtime.enter();
+            for (worker, place) in workers.iter_mut().zip(&places) {
+                worker.connect(Doorbell::start(&self.mailbox, place, rings.clone()));
+            }
+        }
         started();
         let mut said = Said::default();
         let began = Instant::now();
@@ -182,6 +196,7 @@ mod tests {
             nodes: 3,
             rate: 100.0,
             duration: Duration::from_millis(500),
+            doorbell: false,
         };
         let inbox = mailbox.inbox(&play.place(1).unwrap());
         let said = play

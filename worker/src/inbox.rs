@@ -99,30 +99,33 @@ impl Reading {
                 },
                 place = self.wakes.next() => Some(place),
             };
-            let since = Instant::now();
-            let Some((offset, outcome)) = self.read_on().await else {
+            let mut took = Duration::ZERO;
+            let Some((offset, outcome)) = self.read_on(&mut took).await else {
                 return;
             };
             if let Some(place) = woken {
                 self.wakes.read_to(&place, offset);
-                self.wakes.looked(&place, outcome, since.elapsed());
+                self.wakes.looked(&place, outcome, took);
             } else if self.inputs.send(Input::InboxEnd { offset }).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Reads until nothing more is there. Answers with how far that is; `None` when nobody listens any more.
-    async fn read_on(&mut self) -> Option<(u64, Outcome)> {
+    /// Reads until nothing more is there. Answers with how far that is; `None` when nobody listens any more. `took` is how
+    /// long the filesystem was waited for, and not the worker, which may have something better to do.
+    async fn read_on(&mut self, took: &mut Duration) -> Option<(u64, Outcome)> {
         let mut outcome = Outcome::Nothing;
         loop {
             let mut tail = self.tail.take()?;
             // A shared filesystem may make us wait for minutes; signals must be heard meanwhile.
+            let since = Instant::now();
             let looked = tokio::task::spawn_blocking(move || {
                 let step = tail.step(CHUNK, Instant::now());
                 (tail, step)
             });
             let (tail, step) = looked.await.ok()?;
+            *took = (*took).max(since.elapsed());
             let (offset, in_doubt) = (tail.offset(), tail.in_doubt());
             self.tail = Some(tail);
             if step.is_ok() {
@@ -334,7 +337,10 @@ mod tests {
             hindered: None,
         };
         for _ in 0..5 {
-            assert_eq!(reading.read_on().await, Some((0, Outcome::Doubt)));
+            assert_eq!(
+                reading.read_on(&mut Duration::default()).await,
+                Some((0, Outcome::Doubt))
+            );
         }
         assert_eq!(warnings(), 1);
     }

@@ -21,7 +21,8 @@ const HELLO: Duration = Duration::from_secs(5);
 /// So many may be about to say hello.
 const ARRIVING: usize = 256;
 
-/// A worker is heard at least so often, or it is gone: it sends a ping every 30 s or so.
+/// A worker is heard at least so often, or it stands still: it sends a ping every 30 s or so. That its host is gone the system
+/// finds sooner.
 const SILENCE: Duration = Duration::from_secs(75);
 
 /// What is sent is taken in this time.
@@ -44,7 +45,7 @@ pub async fn listen(listener: TcpListener, shared: Arc<Shared>) {
 fn with_patience(stream: TcpStream) -> TcpStream {
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, 15_000);
+    let _ = codeswarm_mailbox::doorbell::ends_with_its_host(&stream);
     stream
 }
 
@@ -57,14 +58,18 @@ where
     let arriving = Arc::new(Semaphore::new(ARRIVING));
     let mut connections = JoinSet::new();
     loop {
+        // While many are about to say hello, others wait in the system's queue: a thousand workers may come at once.
+        let coming = async {
+            let place = arriving.clone().acquire_owned().await;
+            (place, next().await)
+        };
         tokio::select! {
-            accepted = next() => match accepted {
-                Ok(stream) if connections.len() < shared.room() => match arriving.clone().try_acquire_owned() {
-                    Ok(place) => drop(connections.spawn(attend(stream, shared.clone(), place))),
-                    Err(_) => refuse(&shared).await,
-                },
-                Ok(_) => refuse(&shared).await,
-                Err(error) => {
+            coming = coming => match coming {
+                (Ok(place), Ok(stream)) if connections.len() < shared.room() => {
+                    drop(connections.spawn(attend(stream, shared.clone(), place)));
+                }
+                (_, Ok(_)) => refuse(&shared).await,
+                (_, Err(error)) => {
                     tracing::debug!(%error, "a connection could not be taken");
                     sleep(PAUSE).await;
                 }

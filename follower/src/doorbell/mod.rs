@@ -12,7 +12,7 @@ mod tally;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,10 +23,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::descriptors;
 use tally::Tally;
 
 /// Connections beside one for each file that is watched: workers of jobs that are not watched yet, or not any more.
 const BESIDE: usize = 64;
+
+/// Open files that the rest of the process may need: inboxes and outboxes that are held open, and all that is read back.
+const OTHERS: usize = 512;
 
 /// The doorbell of a follower. Clones share it; one that is off does nothing.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +43,9 @@ struct Shared {
     workers: Mutex<Workers>,
     /// How many outboxes are watched.
     watched: AtomicUsize,
+    /// How many connections the system allows this process, and whether it was told that they are too few.
+    most: usize,
+    is_short: AtomicBool,
     tally: Mutex<Tally>,
 }
 
@@ -116,6 +123,8 @@ impl Doorbell {
             rings,
             workers: Mutex::default(),
             watched: AtomicUsize::new(0),
+            most: descriptors::raise_limit().saturating_sub(OTHERS),
+            is_short: AtomicBool::new(false),
             tally: Mutex::default(),
         });
         let hearing = tokio::spawn(hearing::listen(listener, shared.clone()));
@@ -138,9 +147,10 @@ impl Doorbell {
         }
     }
 
-    /// What was not listened to, when that is to be told.
+    /// What was not listened to, when that is to be told; and once that there are more workers than can be.
     pub fn trouble(&self, now: Instant) -> Option<String> {
-        self.0.as_ref()?.tally().tell(now)
+        let shared = self.0.as_ref()?;
+        shared.shortage().or_else(|| shared.tally().tell(now))
     }
 
     /// Workers need not try any more. Blocks; the mailbox must still be ours.
@@ -164,7 +174,21 @@ impl Shared {
 
     /// How many connections there may be.
     fn room(&self) -> usize {
-        self.watched.load(Ordering::Relaxed) + BESIDE
+        self.most.min(self.watched.load(Ordering::Relaxed) + BESIDE)
+    }
+
+    fn shortage(&self) -> Option<String> {
+        let (most, watched) = (self.most, self.watched.load(Ordering::Relaxed));
+        if watched <= most || self.is_short.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        Some(format!(
+            "{} of {watched} workers cannot be connected to the doorbell, since the system lets the follower have no more than {} files open; \
+             their files are polled, so their prompts and answers come later; a higher hard limit (ulimit -Hn) where the follower runs \
+             would do it",
+            watched - most,
+            most + OTHERS
+        ))
     }
 
     /// A worker has said hello: from now on it is rung for. An earlier connection of its ends.

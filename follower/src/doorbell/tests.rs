@@ -193,6 +193,34 @@ async fn forged_rings_are_dropped_and_the_workers_own_are_heard() {
 }
 
 #[tokio::test]
+async fn a_thousand_workers_and_more_that_come_at_once_are_all_heard() {
+    // Both ends are in this process. More than many systems let a process have open unless it asks.
+    const WORKERS: u32 = 1_100;
+    let house = House::open(WORKERS).await;
+    let all = (0..WORKERS).map(|rank| {
+        let (address, token) = (house.told.addresses[0], house.told.token.clone());
+        tokio::spawn(async move {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut caller = Caller(BufReader::new(stream));
+            let place = place(rank);
+            caller.say(&Line::Hello { token, place }).await;
+            (caller.hear().await, caller)
+        })
+    });
+    let mut callers = Vec::new();
+    for caller in all.collect::<Vec<_>>() {
+        let (heard, caller) = caller.await.unwrap();
+        assert!(matches!(heard, Some(Line::Welcome { .. })), "{heard:?}");
+        callers.push(caller);
+    }
+    assert_eq!(
+        house.doorbell.0.as_ref().unwrap().workers().here.len(),
+        WORKERS as usize
+    );
+    assert_eq!(house.doorbell.trouble(Instant::now()), None);
+}
+
+#[tokio::test]
 async fn there_is_room_for_the_workers_and_a_few_more() {
     let house = House::open(2).await;
     let mut callers = Vec::new();

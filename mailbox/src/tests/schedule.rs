@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::schedule::{Limits, Next, Outcome, PollSchedule};
 
+mod overload;
 mod stream;
 
 const CAP: usize = 50;
@@ -290,13 +291,23 @@ fn a_file_that_was_removed_is_never_looked_at_and_its_place_is_freed() {
 }
 
 #[test]
-fn on_a_slow_filesystem_fewer_looks_are_made() {
+fn on_a_slow_filesystem_fewer_looks_are_made_and_as_many_again_when_it_is_back() {
     let mut world = World::new(1_000, Limits::default());
-    world.answer = Duration::from_millis(50);
-    world.run(60.0);
-    let busy = world.answer.as_secs_f64() * world.empty_looks as f64 / 60.0;
-    assert!(busy < 0.15, "{} looks of 50 ms in a minute", world.empty_looks);
-    assert!(world.empty_looks > 20);
+    let mut looks = |answer_ms: u64, seconds: f64| {
+        world.answer = Duration::from_millis(answer_ms);
+        world.empty_looks = 0;
+        let begin = (world.now - world.start).as_secs_f64();
+        world.run(begin + seconds);
+        world.empty_looks
+    };
+    let usual = looks(0, 60.0);
+    let slow = looks(50, 60.0);
+    assert!(slow < 160, "{slow} looks of 50 ms in a minute");
+    assert!(slow > 20);
+    // A minute to come back; its looks are the cold side's three fifths.
+    let back = looks(0, 60.0);
+    assert!((usual / 3..usual * 3 / 4).contains(&back), "{back} of {usual}");
+    assert!(looks(0, 60.0) >= usual * 95 / 100);
 }
 
 #[test]

@@ -132,6 +132,20 @@ fn a_line_longer_than_a_step_is_returned_whole_when_its_end_is_there() {
 }
 
 #[test]
+fn of_a_full_file_a_step_reads_no_more_than_it_was_told() {
+    let mut world = World::new();
+    world.write(&b"{\"seq\":1}\n".repeat(100));
+    for step in 1..=16 {
+        let TailStep::Lines { data, .. } = world.step() else {
+            panic!("there is more")
+        };
+        // Six lines of ten bytes are whole in 64.
+        assert_eq!(data.len(), 60, "step {step}");
+        assert!(world.tail.has_more());
+    }
+}
+
+#[test]
 fn a_line_beyond_all_measure_is_skipped_without_being_held() {
     let mut world = World::new();
     world.tail.set_max_line(1000);

@@ -19,7 +19,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 };
 
 /// System calls that ask for a file or a name, each of which is a round trip on a shared filesystem.
-const METADATA: [&str; 12] = [
+pub(super) const METADATA: [&str; 12] = [
     "stat",
     "lstat",
     "fstat",
@@ -252,7 +252,7 @@ fn traced(
 }
 
 /// Reads lines such as `   120 statx`.
-fn calls_of(text: &str, seconds: f64) -> BTreeMap<String, f64> {
+pub(super) fn calls_of(text: &str, seconds: f64) -> BTreeMap<String, f64> {
     let mut calls = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();

@@ -107,15 +107,39 @@ impl Watching {
             pings: 0,
         };
         if matches!(watcher, Watcher::Follower | Watcher::FollowerEvents) {
-            let watch = (0..files).map(|node| Downward::Watch {
-                place: place("7", node),
-                offset: 0,
-            });
-            watching.say(watch);
+            watching.watch(files);
         } else {
             watching.stdin = None;
         }
         watching
+    }
+
+    /// Starts `follower --root` on all files of the mailbox, polling, with a doorbell, and with the soft limit of open files that
+    /// most systems give.
+    #[track_caller]
+    pub fn rung(lab: &Lab, mailbox: &Mailbox, files: u32) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -S -n 1024 && exec \"$0\" \"$@\""])
+            .arg(&lab.codeswarm);
+        command.args(["follower", "--watch", "poll", "--doorbell", "127.0.0.1", "--root"]);
+        command.arg(mailbox.root()).stdin(Stdio::piped());
+        let mut process = Killed::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        let stdin = process.0.stdin.take();
+        let mut watching = Self {
+            process,
+            stdin,
+            pings: 0,
+        };
+        watching.watch(files);
+        watching
+    }
+
+    fn watch(&mut self, files: u32) {
+        self.say((0..files).map(|node| Downward::Watch {
+            place: place("7", node),
+            offset: 0,
+        }));
     }
 
     /// Its process.

@@ -33,6 +33,9 @@ struct Arguments {
     /// For how long, in seconds.
     #[arg(long, value_name = "S", default_value_t = 60.0)]
     seconds: f64,
+    /// Connect each node to the follower's doorbell, as a real worker does.
+    #[arg(long)]
+    doorbell: bool,
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         nodes: arguments.nodes,
         rate: arguments.rate,
         duration,
+        doorbell: arguments.doorbell,
     };
     let mut stdout = std::io::stdout();
     let said = play.run(|| {

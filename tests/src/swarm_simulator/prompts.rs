@@ -5,7 +5,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
-use codeswarm_mailbox::{Mailbox, Outcome, Tail, TailStep, Wakes, WatchMode};
+use codeswarm_mailbox::{Mailbox, Outcome, Rings, Tail, TailStep, Wakes, WatchMode};
 use codeswarm_protocol::inbox::InboxRecord;
 use codeswarm_protocol::{InjectionId, Place};
 
@@ -24,11 +24,11 @@ pub struct Prompt {
     pub injection_id: InjectionId,
 }
 
-/// Reads the inboxes from now on, until the prompts' receiver is dropped and one more comes.
+/// Reads the inboxes from now on, until the prompts' receiver is dropped and one more comes. The doorbell can tell of them, too.
 ///
 /// # Errors
 /// No thread, or no way to watch the folder.
-pub fn listen(mailbox: &Mailbox, places: &[Place]) -> io::Result<Receiver<Prompt>> {
+pub fn listen(mailbox: &Mailbox, places: &[Place]) -> io::Result<(Receiver<Prompt>, Rings)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut tails: HashMap<Place, Tail> = HashMap::new();
     let mut wakes =
@@ -38,6 +38,7 @@ pub fn listen(mailbox: &Mailbox, places: &[Place]) -> io::Result<Receiver<Prompt
         wakes.add(place.clone());
     }
     let (sender, prompts) = sync_channel(WAITING);
+    let rings = wakes.rings();
     let listening = move || {
         runtime.block_on(async {
             loop {
@@ -47,6 +48,7 @@ pub fn listen(mailbox: &Mailbox, places: &[Place]) -> io::Result<Receiver<Prompt
                 let Some(outcome) = read(tail, &place, &sender) else {
                     return;
                 };
+                wakes.read_to(&place, tail.offset());
                 // Ten thousand files are not held open.
                 tail.put_down();
                 wakes.looked(&place, outcome, began.elapsed());
@@ -56,7 +58,7 @@ pub fn listen(mailbox: &Mailbox, places: &[Place]) -> io::Result<Receiver<Prompt
     std::thread::Builder::new()
         .name("inboxes".to_owned())
         .spawn(listening)?;
-    Ok(prompts)
+    Ok((prompts, rings))
 }
 
 /// Hands on what is new; `None` when nobody listens.

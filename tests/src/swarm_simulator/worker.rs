@@ -8,6 +8,7 @@ use codeswarm_protocol::record::{RECORD_VERSION, Word};
 use codeswarm_protocol::turn::TurnStatus;
 use codeswarm_protocol::{Epoch, InjectionId, Place, Seq, Timestamp};
 use codeswarm_worker::core::outbound::Outbound;
+use codeswarm_worker::doorbell::Doorbell;
 use codeswarm_worker::outbox::write_line;
 
 /// The worker.
@@ -15,6 +16,7 @@ pub struct PlayedWorker {
     outbound: Outbound,
     file: LineFile,
     lines: Vec<u8>,
+    bell: Option<Doorbell>,
 }
 
 impl PlayedWorker {
@@ -34,6 +36,7 @@ impl PlayedWorker {
             outbound: Outbound::new(place, Epoch(1), Seq(0)),
             file,
             lines: Vec::new(),
+            bell: None,
         };
         worker.push(
             Word::WorkerStart {
@@ -60,6 +63,12 @@ impl PlayedWorker {
         );
         worker.write()?;
         Ok(worker)
+    }
+
+    /// Rings from now on, also for what it has said before.
+    pub fn connect(&mut self, bell: Doorbell) {
+        bell.ring(self.file.end());
+        self.bell = Some(bell);
     }
 
     /// How many records it has said.
@@ -121,6 +130,9 @@ impl PlayedWorker {
             write_line(record, &mut self.lines);
         }
         self.file.append(&self.lines).map_err(io::Error::other)?;
+        if let Some(bell) = &self.bell {
+            bell.ring(self.file.end());
+        }
         Ok(())
     }
 }

@@ -133,7 +133,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     // Without these all works, only later.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, 15_000);
+    let _ = doorbell::ends_with_its_host(&stream);
     Ok(stream)
 }
 

@@ -17,7 +17,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long the system may take to take a line.
 const TAKEN: Duration = Duration::from_secs(5);
 
-/// How often the follower is asked whether it lives.
+/// How often the follower is asked whether it lives, and does not stand still. That its host is gone the system finds sooner
+/// (`ends_with_its_host` in mailbox/src/doorbell.rs), without waking anybody.
 const PING: Duration = Duration::from_secs(30);
 
 /// It is heard at least so often.

@@ -82,7 +82,7 @@ fn p6_a_keeper_that_is_told_to_end_between_two_lives_ends_what_the_first_left_op
 fn p6_a_keeper_whose_program_was_taken_away_or_forbidden_says_so_and_ends_what_is_open() {
     let removed = |program: &Path| fs::remove_file(program);
     let forbidden = |program: &Path| fs::set_permissions(program, fs::Permissions::from_mode(0o600));
-    let ways: [&dyn Fn(&Path) -> std::io::Result<()>; 2] = [&removed, &forbidden];
+    let ways: [fn(&Path) -> std::io::Result<()>; 2] = [removed, forbidden];
     for take_away in ways {
         let node = Node::new();
         let copy = node.temporary().join("codeswarm-worker");

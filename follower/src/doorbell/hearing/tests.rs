@@ -1,7 +1,7 @@
 //! Connections in memory, on a clock that goes on when all wait: what comes too late, is not taken, or is too much.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use codeswarm_mailbox::{FilesystemKind, Wakes, WatchMode, doorbell};
 use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, duplex};
@@ -22,6 +22,8 @@ impl Hall {
             rings: Wakes::new(WatchMode::Poll, FilesystemKind::Local, &[]).unwrap().rings(),
             workers: Mutex::default(),
             watched: AtomicUsize::new(watched),
+            most: 1_000,
+            is_short: AtomicBool::new(false),
             tally: Mutex::default(),
         });
         let (door, comes) = mpsc::channel(1);
@@ -105,23 +107,33 @@ async fn who_says_no_hello_in_time_is_let_go_as_a_stranger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_about_to_say_hello_are_refused_until_one_has_said_it() {
+async fn whoever_comes_while_too_many_are_about_to_say_hello_waits_until_one_has_said_it() {
     let hall = Hall::open(2 * ARRIVING);
     let mut silent = Vec::new();
     for _ in 0..ARRIVING {
         silent.push(hall.enter(1000).await);
     }
-    let mut refused = hall.enter(1000).await;
-    assert!(refused.hear().await.is_none());
-    let told = hall.trouble().unwrap();
-    assert!(
-        told.contains("dropped 1 connections for which there was no room;"),
-        "{told}"
-    );
+    let mut waits = hall.enter(1000).await;
+    waits.say(&hall.hello(1)).await;
+    let heard = timeout(Duration::from_secs(1), waits.hear()).await;
+    assert!(heard.is_err(), "it is not heard yet: {heard:?}");
     let mut first = silent.remove(0);
     first.say(&hall.hello(0)).await;
     assert!(matches!(first.hear().await, Some(Line::Welcome { .. })));
-    hall.worker(1000, 1).await;
+    assert!(matches!(waits.hear().await, Some(Line::Welcome { .. })));
+    assert_eq!(hall.trouble(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_system_does_not_allow_is_refused_and_told_once_for_what_it_is() {
+    let hall = Hall::open(1_007);
+    let doorbell = crate::doorbell::Doorbell(Some(hall.shared.clone()));
+    let now = std::time::Instant::now();
+    let told = doorbell.trouble(now).unwrap();
+    assert!(told.starts_with("7 of 1007 workers cannot be connected"), "{told}");
+    assert!(told.contains("no more than 1512 files open"), "{told}");
+    assert_eq!(doorbell.trouble(now), None);
+    assert_eq!(hall.shared.room(), 1_000);
 }
 
 #[tokio::test(start_paused = true)]
