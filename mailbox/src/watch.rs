@@ -342,5 +342,5 @@ impl Wakes {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;

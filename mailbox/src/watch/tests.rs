@@ -1,3 +1,5 @@
+#![cfg(target_os = "linux")]
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
