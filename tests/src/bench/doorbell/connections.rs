@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use codeswarm_mailbox::Mailbox;
+use rustix::process::{Resource, getrlimit};
 
 use super::one;
 use crate::bench::Lab;
@@ -44,6 +45,12 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) {
         ],
     );
     for workers in lab.size([1_024, 10_000], [32, 64]) {
+        // The simulator holds an outbox and a connection for each.
+        let needed = u64::from(workers) * 21 / 10;
+        if getrlimit(Resource::Nofile).maximum.is_some_and(|most| most < needed) {
+            table.missing(&workers.to_string(), format!("the simulator needs {needed} open files"));
+            continue;
+        }
         lab.tell(&format!("{workers} connections"));
         let connected = connect(lab, workers);
         let within = match connected.within {
