@@ -390,16 +390,15 @@ mod tests {
         drop(let_go);
     }
 
-    #[tokio::test]
-    async fn a_prompt_behind_more_commands_than_the_agent_takes_at_once_is_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let mailbox = Mailbox::at(folder.path().join("root"));
+    /// A worker with the built-in agent, in a mailbox of its own.
+    fn prepared_to_work(folder: &std::path::Path) -> (Prepared, Mailbox, Place) {
+        let mailbox = Mailbox::at(folder.join("root"));
         mailbox.create().unwrap();
         let place = Place::from_stem("7_00").unwrap();
         mailbox.prepare(&place.job_id, 1).unwrap();
         let (outbox, recovered) = crate::outbox::take(&mailbox, &place).unwrap();
-        let home = Home::make(folder.path(), &place).unwrap();
-        let below = |name: &str| folder.path().join(name);
+        let home = Home::make(folder, &place).unwrap();
+        let below = |name: &str| folder.join(name);
         let spec = serde_json::from_str(r#"{"kind":"echo"}"#).unwrap();
         let agent = Agent::new(spec, below(""), home.path().to_owned(), below("keep"));
         let minute = Duration::from_secs(60);
@@ -422,6 +421,33 @@ mod tests {
             recovered,
             inbox_length: 0,
         };
+        (prepared, mailbox, place)
+    }
+
+    #[tokio::test]
+    async fn p7_a_worker_that_is_told_to_end_while_it_begins_ends_in_order() {
+        let _alone = LISTENING.lock().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (prepared, mailbox, place) = prepared_to_work(folder.path());
+        let ended = run(move || {
+            // Signals are heard by now, and this one while there is still something to prepare.
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+            std::thread::sleep(Duration::from_millis(200));
+            Ok(prepared)
+        });
+        assert_eq!(ended.await.unwrap(), "sigterm");
+        let records = std::fs::read_to_string(mailbox.archive(&place)).unwrap();
+        assert!(
+            records.contains("worker_exit") && records.contains("sigterm"),
+            "{records}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_prompt_behind_more_commands_than_the_agent_takes_at_once_is_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let minute = Duration::from_secs(60);
+        let (prepared, mailbox, place) = prepared_to_work(folder.path());
         let _alone = LISTENING.lock().await;
         let mut worker = Worker::begin(prepared, Signals::listen().unwrap()).unwrap();
         // The session takes none before this test waits for something.

@@ -146,7 +146,7 @@ Examples:
 /// Of `mcp`.
 pub const MCP: &str = "\
 Examples:
-  claude mcp add codeswarm -- codeswarm mcp --config ~/.config/codeswarm/hpc.json
-  codex mcp add codeswarm -- codeswarm mcp
+  codeswarm mcp --config ~/.config/codeswarm/hpc.json
 
-Started by a client (Claude Code, Codex, Cursor, OpenClaw), one for each of its sessions; all of them speak with the same router.";
+Started by a client (Claude Code, Codex, Cursor, OpenClaw), one for each of its sessions; all of them speak with the same router.
+For Claude Code: claude mcp add codeswarm -- /path/to/codeswarm mcp. docs/MCP.md has the lines for the others.";

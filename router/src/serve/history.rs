@@ -351,3 +351,22 @@ fn heads(data: &Bytes) -> Vec<(RecordHead<'_>, &[u8])> {
     }
     heads
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_leaves_takes_its_failed_reads_along_and_no_others() {
+        let (mut failed, place) = (FailedReads::default(), Place::from_stem("7_00").unwrap());
+        let now = Duration::from_secs(9);
+        for client in [1, 2] {
+            assert!(failed.failed(ClientId(client), &place, now));
+        }
+        failed.client_left(ClientId(1));
+        assert!(!failed.waits(ClientId(1), &place, now) && failed.waits(ClientId(2), &place, now));
+        assert_eq!(failed.next(now), Some(now + AGAIN));
+        failed.client_left(ClientId(2));
+        assert_eq!(failed.next(now), None);
+    }
+}

@@ -251,6 +251,19 @@ async fn what_comes_of_an_attempt_is_told_by_the_address_that_was_reached() {
             other => panic!("{other:?}"),
         }
     }
+    // One that takes no more connections and refuses none.
+    let full = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let address = full.local_addr().unwrap();
+    let fill = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
+    let waiting: Vec<_> = std::iter::from_fn(|| fill().ok()).take(64).collect();
+    assert!(waiting.len() < 64, "it takes any number");
+    let told = doorbell::Doorbell::new(vec![address], "login1".into(), 7).unwrap();
+    doorbell::write(&played.mailbox, &told).unwrap();
+    match caller.attempt().await {
+        Outcome::NoWay(why) => assert!(why.contains("does not answer"), "{why}"),
+        other => panic!("{other:?}"),
+    }
     // A file that cannot be read is no word of anybody.
     let file = played.mailbox.doorbell_file();
     let elsewhere = played.mailbox.root().join("elsewhere");
