@@ -63,6 +63,10 @@ const NAMED: &[(u64, &str)] = &[
         1154,
         "P6: the rest of an outbox is taken for read while its bytes have not come (before other changes of the simulation)",
     ),
+    (
+        6649,
+        "P1: a prompt that was read and run is taken for never delivered when a cut-off login node hands old bytes over",
+    ),
 ];
 
 #[test]
