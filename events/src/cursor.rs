@@ -1,0 +1,287 @@
+//! What a consumer was told, and what it may have been told. Pure.
+//!
+//! An event of a node has a place in the node's stream, so the last place says what was told. How a swarm is has no place; of it the
+//! state that was told last is kept. Before lines are written they stand in the cursor as *in doubt*: a start that finds them there does
+//! not know whether they reached their reader, tells them again, and says so.
+
+use std::collections::BTreeMap;
+
+use codeswarm_protocol::{Place, Position, SwarmId};
+use serde::{Deserialize, Serialize};
+
+use crate::start::LeftOut;
+
+/// The version of the file.
+const VERSION: u32 = 1;
+
+/// Which event a line tells, as far as telling it once goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// One of a node's stream.
+    Node(Place, Position),
+    /// How a swarm is.
+    Swarm(SwarmId, State),
+    /// How the link to the login node is.
+    Link(State),
+    /// News of a moment, which nobody tells again.
+    Moment,
+}
+
+/// How something is that has no stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// In a word.
+    pub is: String,
+    /// What else is said of it; absent: not known, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl State {
+    /// A state of which no more is known than its word.
+    pub fn word(is: impl Into<String>) -> Self {
+        Self {
+            is: is.into(),
+            detail: None,
+        }
+    }
+
+    /// Whether it is news to somebody who was told `told`.
+    fn is_news_after(&self, told: &Self) -> bool {
+        self.is != told.is || (self.detail.is_some() && told.detail.is_some() && self.detail != told.detail)
+    }
+}
+
+/// Up to where something goes, node by node and swarm by swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// The last place of each node's stream.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "by_stem")]
+    pub nodes: BTreeMap<Place, Position>,
+    /// The last state of each swarm.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub swarms: BTreeMap<SwarmId, State>,
+    /// The last state of the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<State>,
+}
+
+impl Reach {
+    /// Nothing.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.swarms.is_empty() && self.link.is_none()
+    }
+
+    /// Reaches to this, too.
+    pub fn take(&mut self, mark: &Mark) {
+        match mark {
+            Mark::Node(place, position) => {
+                let last = self.nodes.entry(place.clone()).or_default();
+                *last = (*last).max(*position);
+            }
+            Mark::Swarm(swarm, state) => {
+                self.swarms.insert(swarm.clone(), state.clone());
+            }
+            Mark::Link(state) => self.link = Some(state.clone()),
+            Mark::Moment => {}
+        }
+    }
+
+    /// Reaches as far as `other`, too, whose states are the later ones.
+    pub fn extend(&mut self, other: &Self) {
+        for (place, position) in &other.nodes {
+            self.take(&Mark::Node(place.clone(), *position));
+        }
+        let swarms = other.swarms.iter();
+        self.swarms
+            .extend(swarms.map(|(swarm, state)| (swarm.clone(), state.clone())));
+        if other.link.is_some() {
+            self.link.clone_from(&other.link);
+        }
+    }
+
+    /// Forgets what `told` reaches to: a place at or before one of its places, and a state of which it has one.
+    fn settle(&mut self, told: &Self) {
+        self.nodes
+            .retain(|place, position| told.nodes.get(place).is_none_or(|told| told < position));
+        self.swarms.retain(|swarm, _| !told.swarms.contains_key(swarm));
+        if told.link.is_some() {
+            self.link = None;
+        }
+    }
+
+    /// Forgets this state, or this place and all before it.
+    fn settle_one(&mut self, mark: &Mark) {
+        let mut told = Self::default();
+        told.take(mark);
+        self.settle(&told);
+    }
+}
+
+/// Whether an event is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It was told.
+    No,
+    /// It was not.
+    Yes,
+    /// It may have been.
+    Perhaps,
+}
+
+/// What was told to one consumer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    version: u32,
+    /// The swarms that it asks for; empty: all.
+    pub swarms: Vec<SwarmId>,
+    /// What it is not told because of where it began, until that is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+    /// What it was told, or what was passed over because nobody asked for it.
+    pub told: Reach,
+    /// What it may have been told beyond that.
+    #[serde(default, skip_serializing_if = "Reach::is_empty")]
+    pub in_doubt: Reach,
+}
+
+impl Cursor {
+    /// Of somebody who was told nothing yet.
+    pub fn new(swarms: Vec<SwarmId>, left_out: Option<LeftOut>) -> Self {
+        Self {
+            version: VERSION,
+            swarms,
+            left_out,
+            told: Reach::default(),
+            in_doubt: Reach::default(),
+        }
+    }
+
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// It is no cursor, or one of a later version; a sentence says which.
+    pub fn read(text: &[u8]) -> Result<Self, String> {
+        let cursor: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if cursor.version != VERSION {
+            return Err(format!(
+                "it is of version {}, and this program writes {VERSION}",
+                cursor.version
+            ));
+        }
+        Ok(cursor)
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON, which does not happen.
+    pub fn write(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// Lines with these marks are about to be written.
+    pub fn intend<'a>(&mut self, marks: impl IntoIterator<Item = &'a Mark>) {
+        for mark in marks {
+            self.in_doubt.take(mark);
+        }
+    }
+
+    /// The line with this mark was written.
+    pub fn was_told(&mut self, mark: &Mark) {
+        self.told.take(mark);
+        self.in_doubt.settle_one(mark);
+    }
+
+    /// Everything up to there was written or passed over.
+    pub fn was_told_all(&mut self, reach: &Reach) {
+        self.told.extend(reach);
+        self.in_doubt.settle(reach);
+    }
+}
+
+/// What was taken in while a consumer is being told: what it was told, and what is on its way to it.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// All of it.
+    pub reach: Reach,
+    in_doubt: Reach,
+}
+
+impl Taken {
+    /// As a cursor has it.
+    pub fn from_cursor(cursor: &Cursor) -> Self {
+        Self {
+            reach: cursor.told.clone(),
+            in_doubt: cursor.in_doubt.clone(),
+        }
+    }
+
+    /// Whether it is news.
+    pub fn judge(&self, mark: &Mark) -> News {
+        let (news, in_doubt) = match mark {
+            Mark::Node(place, position) => {
+                let news = self.reach.nodes.get(place).is_none_or(|told| position > told);
+                let doubt = self.in_doubt.nodes.get(place);
+                (news, doubt.is_some_and(|doubt| position <= doubt))
+            }
+            Mark::Swarm(swarm, state) => {
+                judge_state(state, self.reach.swarms.get(swarm), self.in_doubt.swarms.get(swarm))
+            }
+            Mark::Link(state) => judge_state(state, self.reach.link.as_ref(), self.in_doubt.link.as_ref()),
+            Mark::Moment => (true, false),
+        };
+        match (news, in_doubt) {
+            (false, _) => News::No,
+            (true, false) => News::Yes,
+            (true, true) => News::Perhaps,
+        }
+    }
+
+    /// Whether a state of this swarm may have been told.
+    pub fn doubts(&self, swarm: &SwarmId) -> bool {
+        self.in_doubt.swarms.contains_key(swarm)
+    }
+
+    /// It was taken in.
+    pub fn take(&mut self, mark: &Mark) {
+        self.reach.take(mark);
+        self.in_doubt.settle_one(mark);
+    }
+}
+
+/// Whether a state is news, and whether it is the one in doubt. Where another one is in doubt it may have been the last that was told,
+/// so whatever is now is news.
+fn judge_state(state: &State, told: Option<&State>, in_doubt: Option<&State>) -> (bool, bool) {
+    let news = in_doubt.is_some() || told.is_none_or(|told| state.is_news_after(told));
+    (news, in_doubt.is_some_and(|doubt| !state.is_news_after(doubt)))
+}
+
+/// Places as `<JOB>_<NODE>`.
+mod by_stem {
+    use std::collections::BTreeMap;
+
+    use codeswarm_protocol::{Place, Position};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(nodes: &BTreeMap<Place, Position>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(nodes.iter().map(|(place, position)| (place.stem(), position)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Place, Position>, D::Error> {
+        let named = BTreeMap::<String, Position>::deserialize(deserializer)?;
+        let place = |(stem, position): (String, Position)| {
+            let place =
+                Place::from_stem(&stem).map_err(|error| serde::de::Error::custom(format!("{stem:?}: {error}")))?;
+            Ok((place, position))
+        };
+        named.into_iter().map(place).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
