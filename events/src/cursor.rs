@@ -197,15 +197,16 @@ impl Cursor {
         self.in_doubt.settle_one(mark);
     }
 
-    /// Everything up to there was written or passed over.
-    pub fn was_told_all(&mut self, reach: &Reach) {
-        self.told.extend(reach);
-        self.in_doubt.settle(reach);
+    /// Everything that was taken in was written or passed over.
+    pub fn was_told_all(&mut self, taken: &Taken) {
+        self.told.extend(&taken.reach);
+        // Only what was taken in again is out of doubt: that the cursor knows an earlier state of a swarm says nothing.
+        self.in_doubt.clone_from(&taken.in_doubt);
     }
 }
 
 /// What was taken in while a consumer is being told: what it was told, and what is on its way to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Taken {
     /// All of it.
     pub reach: Reach,

@@ -248,7 +248,7 @@ impl<'a, Stop: Future<Output = ()>> Follow<'a, Stop> {
         (self.bytes, self.taken_at) = (0, None);
         Burst {
             lines: std::mem::take(&mut self.lines),
-            reach: self.following.taken().clone(),
+            taken: self.following.taken().clone(),
             left_out: self.following.left_out(),
         }
     }

@@ -126,8 +126,8 @@ impl Following {
     }
 
     /// Everything that was taken in.
-    pub fn taken(&self) -> &Reach {
-        &self.taken.reach
+    pub fn taken(&self) -> &Taken {
+        &self.taken
     }
 
     /// What is left out because of where it began.

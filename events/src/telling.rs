@@ -2,7 +2,7 @@
 
 use codeswarm_client::failure::Failure;
 
-use crate::cursor::{Cursor, Reach};
+use crate::cursor::{Cursor, Taken};
 use crate::following::Line;
 use crate::keeper::Keeper;
 use crate::start::LeftOut;
@@ -34,7 +34,7 @@ pub struct Burst {
     /// In order.
     pub lines: Vec<Line>,
     /// How far the consumer is when they are told, with what nobody asked for.
-    pub reach: Reach,
+    pub taken: Taken,
     /// What stays left out because of where it began.
     pub left_out: Option<LeftOut>,
 }
@@ -110,7 +110,7 @@ impl Teller {
     }
 
     fn was_told(&mut self, burst: &Burst) -> Result<(), Failure> {
-        self.cursor.was_told_all(&burst.reach);
+        self.cursor.was_told_all(&burst.taken);
         self.cursor.left_out = burst.left_out;
         self.keep()
     }
