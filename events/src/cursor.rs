@@ -13,6 +13,8 @@ use crate::start::LeftOut;
 
 /// The version of the file.
 const VERSION: u32 = 1;
+/// So many states of one swarm are kept in doubt: more need as many deaths in a row, each while another one was being told.
+const MOST_STATES: usize = 32;
 
 /// Which event a line tells, as far as telling it once goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,22 +102,65 @@ impl Reach {
             self.link.clone_from(&other.link);
         }
     }
+}
 
-    /// Forgets what `told` reaches to: a place at or before one of its places, and a state of which it has one.
-    fn settle(&mut self, told: &Self) {
-        self.nodes
-            .retain(|place, position| told.nodes.get(place).is_none_or(|told| told < position));
-        self.swarms.retain(|swarm, _| !told.swarms.contains_key(swarm));
-        if told.link.is_some() {
-            self.link = None;
+/// What may have been told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InDoubt {
+    /// Up to which place of each node's stream.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "by_stem")]
+    pub nodes: BTreeMap<Place, Position>,
+    /// Which states of each swarm; several, where one death followed another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub swarms: BTreeMap<SwarmId, Vec<State>>,
+    /// Which states of the link.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link: Vec<State>,
+}
+
+impl InDoubt {
+    /// Nothing.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.swarms.is_empty() && self.link.is_empty()
+    }
+
+    /// This may have been told, too.
+    fn add(&mut self, mark: &Mark) {
+        match mark {
+            Mark::Node(place, position) => {
+                let last = self.nodes.entry(place.clone()).or_default();
+                *last = (*last).max(*position);
+            }
+            Mark::Swarm(swarm, state) => add_state(self.swarms.entry(swarm.clone()).or_default(), state),
+            Mark::Link(state) => add_state(&mut self.link, state),
+            Mark::Moment => {}
         }
     }
 
-    /// Forgets this state, or this place and all before it.
-    fn settle_one(&mut self, mark: &Mark) {
-        let mut told = Self::default();
-        told.take(mark);
-        self.settle(&told);
+    /// This was told: nothing is in doubt any more of its swarm, or of its node up to there.
+    fn settle(&mut self, told: &Mark) {
+        match told {
+            Mark::Node(place, position) => {
+                if self.nodes.get(place).is_some_and(|last| last <= position) {
+                    self.nodes.remove(place);
+                }
+            }
+            Mark::Swarm(swarm, _) => {
+                self.swarms.remove(swarm);
+            }
+            Mark::Link(_) => self.link.clear(),
+            Mark::Moment => {}
+        }
+    }
+}
+
+fn add_state(states: &mut Vec<State>, state: &State) {
+    if !states.contains(state) {
+        if states.len() == MOST_STATES {
+            states.remove(0);
+        }
+        states.push(state.clone());
     }
 }
 
@@ -143,8 +188,8 @@ pub struct Cursor {
     /// What it was told, or what was passed over because nobody asked for it.
     pub told: Reach,
     /// What it may have been told beyond that.
-    #[serde(default, skip_serializing_if = "Reach::is_empty")]
-    pub in_doubt: Reach,
+    #[serde(default, skip_serializing_if = "InDoubt::is_empty")]
+    pub in_doubt: InDoubt,
 }
 
 impl Cursor {
@@ -155,7 +200,7 @@ impl Cursor {
             swarms,
             left_out,
             told: Reach::default(),
-            in_doubt: Reach::default(),
+            in_doubt: InDoubt::default(),
         }
     }
 
@@ -187,14 +232,14 @@ impl Cursor {
     /// Lines with these marks are about to be written.
     pub fn intend<'a>(&mut self, marks: impl IntoIterator<Item = &'a Mark>) {
         for mark in marks {
-            self.in_doubt.take(mark);
+            self.in_doubt.add(mark);
         }
     }
 
     /// The line with this mark was written.
     pub fn was_told(&mut self, mark: &Mark) {
         self.told.take(mark);
-        self.in_doubt.settle_one(mark);
+        self.in_doubt.settle(mark);
     }
 
     /// Everything that was taken in was written or passed over.
@@ -210,7 +255,7 @@ impl Cursor {
 pub struct Taken {
     /// All of it.
     pub reach: Reach,
-    in_doubt: Reach,
+    in_doubt: InDoubt,
 }
 
 impl Taken {
@@ -231,9 +276,10 @@ impl Taken {
                 (news, doubt.is_some_and(|doubt| position <= doubt))
             }
             Mark::Swarm(swarm, state) => {
-                judge_state(state, self.reach.swarms.get(swarm), self.in_doubt.swarms.get(swarm))
+                let in_doubt = self.in_doubt.swarms.get(swarm).map(Vec::as_slice);
+                judge_state(state, self.reach.swarms.get(swarm), in_doubt.unwrap_or_default())
             }
-            Mark::Link(state) => judge_state(state, self.reach.link.as_ref(), self.in_doubt.link.as_ref()),
+            Mark::Link(state) => judge_state(state, self.reach.link.as_ref(), &self.in_doubt.link),
             Mark::Moment => (true, false),
         };
         match (news, in_doubt) {
@@ -251,15 +297,19 @@ impl Taken {
     /// It was taken in.
     pub fn take(&mut self, mark: &Mark) {
         self.reach.take(mark);
-        self.in_doubt.settle_one(mark);
+        self.in_doubt.settle(mark);
     }
 }
 
-/// Whether a state is news, and whether it is the one in doubt. Where another one is in doubt it may have been the last that was told,
-/// so whatever is now is news.
-fn judge_state(state: &State, told: Option<&State>, in_doubt: Option<&State>) -> (bool, bool) {
-    let news = in_doubt.is_some() || told.is_none_or(|told| state.is_news_after(told));
-    (news, in_doubt.is_some_and(|doubt| !state.is_news_after(doubt)))
+/// Whether a state is to be told, and whether it may be the one that was told last. Where some are in doubt, that may be any of them, or
+/// the one before them.
+fn judge_state(state: &State, told: Option<&State>, in_doubt: &[State]) -> (bool, bool) {
+    let as_told = told.is_some_and(|told| !state.is_news_after(told));
+    let as_in_doubt = in_doubt.iter().any(|doubt| !state.is_news_after(doubt));
+    (
+        !as_told || !in_doubt.is_empty(),
+        as_in_doubt || (as_told && !in_doubt.is_empty()),
+    )
 }
 
 /// Places as `<JOB>_<NODE>`.

@@ -79,40 +79,43 @@ impl Teller {
     /// # Errors
     /// The cursor cannot be kept, or the lines cannot be written; then the cursor is at what was written.
     pub fn tell(&mut self, burst: Burst) -> Result<(), Failure> {
-        if burst.lines.is_empty() {
-            return self.was_told(&burst);
+        if !burst.lines.is_empty() {
+            self.write(&burst.lines)?;
         }
+        self.cursor.was_told_all(&burst.taken);
+        self.cursor.left_out = burst.left_out;
+        self.keep()
+    }
+
+    fn write(&mut self, lines: &[Line]) -> Result<(), Failure> {
         let in_doubt_before = self.cursor.in_doubt.clone();
-        self.cursor.intend(burst.lines.iter().map(|line| &line.mark));
+        self.cursor.intend(lines.iter().map(|line| &line.mark));
         self.keep()?;
-        let text: Vec<u8> = burst.lines.iter().flat_map(|line| &line.text).copied().collect();
-        match self.output.write(&text) {
-            Ok(()) => self.was_told(&burst),
+        let text: Vec<u8> = lines.iter().flat_map(|line| &line.text).copied().collect();
+        let (written, ended) = match self.output.write(&text) {
+            Ok(()) => (text.len(), Ok(())),
             Err(Unwritten { written, failure }) => {
+                // What certainly was not written is not in doubt.
                 self.cursor.in_doubt = in_doubt_before;
-                let mut end = 0;
-                for line in &burst.lines {
-                    end += line.text.len();
-                    if end > written {
-                        break;
-                    }
-                    self.cursor.was_told(&line.mark);
-                }
-                self.keep()?;
-                Err(failure)
+                (written, Err(failure))
+            }
+        };
+        let mut end = 0;
+        for line in lines {
+            end += line.text.len();
+            if end <= written {
+                self.cursor.was_told(&line.mark);
             }
         }
+        if ended.is_err() {
+            self.keep()?;
+        }
+        ended
     }
 
     /// Whether nobody reads any more.
     pub fn reader_is_gone(&self) -> bool {
         self.output.reader_is_gone()
-    }
-
-    fn was_told(&mut self, burst: &Burst) -> Result<(), Failure> {
-        self.cursor.was_told_all(&burst.taken);
-        self.cursor.left_out = burst.left_out;
-        self.keep()
     }
 
     fn keep(&mut self) -> Result<(), Failure> {

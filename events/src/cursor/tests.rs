@@ -54,12 +54,13 @@ fn what_was_in_doubt_at_a_death_may_have_been_told_and_nothing_else() {
 }
 
 #[test]
-fn a_state_that_is_back_is_news_when_another_one_may_have_been_told_between() {
+fn a_state_that_is_back_is_told_again_when_another_one_may_have_been_told_between() {
     let mut cursor = Cursor::new(Vec::new(), None);
     cursor.was_told(&swarm(&State::word("running")));
     cursor.intend([&swarm(&waits("requeued"))]);
     let mut taken = Taken::from_cursor(&cursor);
-    assert_eq!(taken.judge(&swarm(&State::word("running"))), News::Yes);
+    assert_eq!(taken.judge(&swarm(&State::word("running"))), News::Perhaps);
+    assert_eq!(taken.judge(&swarm(&State::word("terminated"))), News::Yes);
     taken.take(&swarm(&State::word("running")));
     assert_eq!(taken.judge(&swarm(&State::word("running"))), News::No);
 }
@@ -83,4 +84,19 @@ fn a_file_of_version_1_is_read() {
     let cursor = Cursor::read(text).unwrap();
     assert!(matches!(cursor.left_out, Some(LeftOut::Before(_))));
     assert_eq!(cursor.write().unwrap(), [text.as_slice(), b"\n"].concat());
+}
+
+#[test]
+fn a_second_death_leaves_in_doubt_what_the_first_one_left() {
+    let mut cursor = Cursor::new(Vec::new(), None);
+    cursor.was_told(&swarm(&State::word("pending")));
+    for is in ["running", "terminating"] {
+        cursor.intend([&swarm(&State::word(is))]);
+        cursor = Cursor::read(&cursor.write().unwrap()).unwrap();
+    }
+    let taken = Taken::from_cursor(&cursor);
+    for is in ["pending", "running", "terminating"] {
+        assert_eq!(taken.judge(&swarm(&State::word(is))), News::Perhaps, "{is}");
+    }
+    assert_eq!(taken.judge(&swarm(&State::word("failed"))), News::Yes);
 }

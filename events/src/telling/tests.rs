@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use codeswarm_client::exit::Exit;
-use codeswarm_protocol::Place;
+use codeswarm_protocol::{Place, Position};
 
 use super::*;
-use crate::cursor::{Mark, Reach};
+use crate::cursor::Mark;
 
 /// Takes so many bytes; then its reader is gone.
 struct Pipe {
@@ -60,8 +61,8 @@ fn burst(positions: &[&str]) -> Burst {
     burst
 }
 
-fn places(reach: &Reach) -> Vec<String> {
-    reach.nodes.values().map(ToString::to_string).collect()
+fn places(nodes: &BTreeMap<Place, Position>) -> Vec<String> {
+    nodes.values().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -71,29 +72,50 @@ fn the_doubt_is_kept_before_the_lines_and_the_place_after_them() {
         room: usize::MAX,
         text: Arc::clone(&text),
     };
-    let mut teller = Teller::new(Cursor::new(Vec::new(), None), Some(Box::new(kept.clone())), Box::new(pipe));
+    let mut teller = Teller::new(
+        Cursor::new(Vec::new(), None),
+        Some(Box::new(kept.clone())),
+        Box::new(pipe),
+    );
     teller.tell(burst(&["1", "2"])).unwrap();
     assert_eq!(*text.lock().unwrap(), b"event 1\nevent 2\n");
     let kept = kept.0.lock().unwrap();
     let [before, after] = kept.as_slice() else {
         panic!("one burst is kept twice: {kept:#?}")
     };
-    assert_eq!((places(&before.told), places(&before.in_doubt)), (vec![], vec!["2".to_owned()]));
-    assert_eq!((places(&after.told), places(&after.in_doubt)), (vec!["2".to_owned()], vec![]));
+    assert_eq!(
+        (places(&before.told.nodes), places(&before.in_doubt.nodes)),
+        (vec![], vec!["2".to_owned()])
+    );
+    assert_eq!(
+        (places(&after.told.nodes), places(&after.in_doubt.nodes)),
+        (vec!["2".to_owned()], vec![])
+    );
 }
 
 #[test]
 fn when_the_reader_goes_the_cursor_is_at_the_last_whole_line() {
     // The lines have 8, 8 and 10 bytes.
-    for (room, expected) in [(0, vec![]), (7, vec![]), (8, vec!["1"]), (15, vec!["1"]), (16, vec!["2"]), (25, vec!["2"])] {
+    for (room, expected) in [
+        (0, vec![]),
+        (7, vec![]),
+        (8, vec!["1"]),
+        (15, vec!["1"]),
+        (16, vec!["2"]),
+        (25, vec!["2"]),
+    ] {
         let (kept, text) = (Kept::default(), Arc::default());
         let pipe = Pipe { room, text };
-        let mut teller = Teller::new(Cursor::new(Vec::new(), None), Some(Box::new(kept.clone())), Box::new(pipe));
+        let mut teller = Teller::new(
+            Cursor::new(Vec::new(), None),
+            Some(Box::new(kept.clone())),
+            Box::new(pipe),
+        );
         let failure = teller.tell(burst(&["1", "2", "2.1"])).unwrap_err();
         assert_eq!(failure.exit, Exit::BrokenPipe);
         let kept = kept.0.lock().unwrap();
         let last = kept.last().unwrap();
-        assert_eq!(places(&last.told), expected, "{room} bytes");
+        assert_eq!(places(&last.told.nodes), expected, "{room} bytes");
         assert!(last.in_doubt.is_empty(), "{room} bytes: {last:?}");
     }
 }

@@ -34,7 +34,10 @@ fn check(history: &History) {
         if event["seq"].is_null() {
             let state = format!("{} {}", event["status"], event["reason"]);
             let states = states.entry(swarm).or_default();
-            assert!(repeated || states.last() != Some(&state), "the same state twice: {line}");
+            assert!(
+                repeated || states.last() != Some(&state),
+                "the same state twice: {line}"
+            );
             states.push(state);
             continue;
         }
@@ -45,13 +48,23 @@ fn check(history: &History) {
         if before.is_empty() {
             firsts.entry(node).or_default().push(event["seq"].as_u64().unwrap());
         }
-        assert!(!repeated || history.in_doubt.contains(&name), "nobody died over it: {line}");
+        assert!(
+            !repeated || history.in_doubt.contains(&name),
+            "nobody died over it: {line}"
+        );
         before.push(repeated);
     }
     let names: BTreeSet<&String> = told.keys().collect();
-    assert_eq!(names, history.chosen.iter().collect::<BTreeSet<_>>(), "told, and what was to be told");
+    assert_eq!(
+        names,
+        history.chosen.iter().collect::<BTreeSet<_>>(),
+        "told, and what was to be told"
+    );
     for (name, times) in &told {
-        assert!(times.iter().filter(|repeated| !**repeated).count() <= 1, "{name} was told twice as if it were new");
+        assert!(
+            times.iter().filter(|repeated| !**repeated).count() <= 1,
+            "{name} was told twice as if it were new"
+        );
     }
     for (node, order) in &firsts {
         assert!(order.is_sorted(), "{node} out of order: {order:?}");
@@ -59,7 +72,11 @@ fn check(history: &History) {
     for (swarm, state) in &history.states {
         let last = states.get(swarm).and_then(|states| states.last()).unwrap();
         // The word of a launch gives no reason yet.
-        assert_eq!(last.split(' ').next(), state.split(' ').next(), "how {swarm} is in the end");
+        assert_eq!(
+            last.split(' ').next(),
+            state.split(' ').next(),
+            "how {swarm} is in the end"
+        );
     }
 }
 
@@ -99,7 +116,10 @@ fn a_death_at_each_place_of_a_burst_loses_nothing_and_doubles_only_what_says_so(
             check(&history);
         }
     }
-    assert!(deaths > 200 && doubts > 500, "{deaths} deaths left {doubts} events in doubt");
+    assert!(
+        deaths > 200 && doubts > 500,
+        "{deaths} deaths left {doubts} events in doubt"
+    );
 }
 
 /// A cursor that is kept before anything was heard again must not take what an earlier life left in doubt for told.
@@ -111,7 +131,10 @@ fn what_is_in_doubt_stays_so_until_it_comes_again() {
     world.step(Step::Tells);
     world.step(Step::Changes { swarm: 0, state: 0 });
     world.step(Step::Hears(100));
-    world.step(Step::DiesAfter { operations: 1, bytes: 1000 });
+    world.step(Step::DiesAfter {
+        operations: 1,
+        bytes: 1000,
+    });
     world.step(Step::Tells);
     world.step(Step::Starts);
     world.step(Step::Tells);

@@ -202,7 +202,11 @@ impl World {
     pub fn finish(mut self) -> History {
         self.disk.0.lock().unwrap().dies_after = None;
         self.start();
-        while self.process.as_ref().is_some_and(|process| !process.on_the_way.is_empty()) {
+        while self
+            .process
+            .as_ref()
+            .is_some_and(|process| !process.on_the_way.is_empty())
+        {
             self.hears();
         }
         self.tells();
@@ -210,10 +214,17 @@ impl World {
         let mut whole_lines = Vec::new();
         for life in &disk.read {
             let text = String::from_utf8(life.clone()).unwrap();
-            whole_lines.extend(text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(str::to_owned));
+            whole_lines.extend(
+                text.split_inclusive('\n')
+                    .filter(|line| line.ends_with('\n'))
+                    .map(str::to_owned),
+            );
         }
         let said = self.swarms.iter().flat_map(|swarm| swarm.nodes.iter().flatten());
-        let chosen = said.filter(|event| event["type"] == "turn_complete").map(name).collect();
+        let chosen = said
+            .filter(|event| event["type"] == "turn_complete")
+            .map(name)
+            .collect();
         let states = self.swarms.iter().map(|swarm| {
             let event = swarm.event();
             (swarm.id.clone(), format!("{} {}", event["status"], event["reason"]))
@@ -228,7 +239,9 @@ impl World {
     }
 
     fn says(&mut self, node: usize, chosen: bool) {
-        let Some(swarm) = self.swarms.get_mut(node / 2) else { return };
+        let Some(swarm) = self.swarms.get_mut(node / 2) else {
+            return;
+        };
         let said = &mut swarm.nodes[node % 2];
         let kind = if chosen { "turn_complete" } else { "assistant_delta" };
         let event = json!({"type": kind, "swarm_id": swarm.id, "job_id": swarm.job, "node_id": node % 2,
@@ -238,7 +251,9 @@ impl World {
     }
 
     fn changes(&mut self, swarm: usize, state: usize) {
-        let Some(swarm) = self.swarms.get_mut(swarm) else { return };
+        let Some(swarm) = self.swarms.get_mut(swarm) else {
+            return;
+        };
         if STATES[swarm.state] != "terminated" && swarm.state != state {
             swarm.state = state;
             let event = swarm.event();
@@ -304,7 +319,9 @@ impl World {
 
     fn hears(&mut self) {
         let Some(process) = &mut self.process else { return };
-        let Some(event) = process.on_the_way.pop_front() else { return };
+        let Some(event) = process.on_the_way.pop_front() else {
+            return;
+        };
         let event = Event::parse(event.to_string().into_bytes()).unwrap();
         let reaction = process.following.heard(&event);
         assert!(reaction.failed.is_none() && !reaction.done, "{reaction:?}");
@@ -372,9 +389,9 @@ impl World {
                             process.on_the_way.extend(said[from.seq.0 as usize..].iter().cloned());
                         }
                     }
-                    process.on_the_way.push_back(
-                        json!({"type": "caught_up", "request_id": request.id, "positions": positions}),
-                    );
+                    process
+                        .on_the_way
+                        .push_back(json!({"type": "caught_up", "request_id": request.id, "positions": positions}));
                     if let Some(id) = &wanted.swarm_id {
                         let swarm = self.swarms.iter().find(|swarm| swarm.id == id.as_str()).unwrap();
                         process.on_the_way.push_back(swarm.event());
@@ -389,5 +406,10 @@ impl World {
 }
 
 fn name(event: &Value) -> String {
-    format!("{}_{} {}", event["job_id"].as_str().unwrap(), event["node_id"], event["seq"])
+    format!(
+        "{}_{} {}",
+        event["job_id"].as_str().unwrap(),
+        event["node_id"],
+        event["seq"]
+    )
 }
