@@ -61,10 +61,6 @@ impl Options {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a process has one command line; its size does not matter"
-)]
 pub enum Command {
     /// One that talks to a router.
     #[command(flatten)]

@@ -8,7 +8,7 @@ use codeswarm_client::background::RouterAddress;
 use codeswarm_client::connection::Connection;
 use codeswarm_client::exit::Exit;
 use codeswarm_client::failure::Failure;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::following::{Following, Line};
 use crate::telling::{Burst, Teller};
@@ -32,6 +32,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LOOK_FOR_ANOTHER: Duration = Duration::from_secs(2);
 /// So many connections in a row may break without a single event where nobody waits for what comes.
 const FRUITLESS: u32 = 6;
+
+/// How long lines that are on their way when we are told to stop are waited for.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What people at a terminal see besides.
 pub trait Notes {
@@ -228,20 +231,24 @@ impl<'a, Stop: Future<Output = ()>> Follow<'a, Stop> {
         if !burst.lines.is_empty() {
             self.notes.clear();
         }
-        let told = tokio::task::spawn_blocking(move || {
+        let mut told = tokio::task::spawn_blocking(move || {
             let told = teller.tell(burst);
             (teller, told)
         });
-        tokio::select! {
-            // Then what is on its way stays in doubt.
-            () = self.stop.as_mut() => Err(stopped()),
-            told = told => {
-                let (teller, told) = told.map_err(|error| Failure::new(Exit::Internal, error.to_string(), ""))?;
-                self.teller = Some(teller);
-                self.told_at = Instant::now();
-                told
+        let told = tokio::select! {
+            () = self.stop.as_mut() => {
+                // A reader that reads has it soon; else what is on its way stays in doubt.
+                return match timeout(LAST_LINES, told).await {
+                    Ok(Ok((_, Err(failure)))) => Err(failure),
+                    _ => Err(stopped()),
+                };
             }
-        }
+            told = &mut told => told,
+        };
+        let (teller, told) = told.map_err(|error| Failure::new(Exit::Internal, error.to_string(), ""))?;
+        self.teller = Some(teller);
+        self.told_at = Instant::now();
+        told
     }
 
     fn burst(&mut self) -> Burst {
