@@ -53,7 +53,7 @@ pub struct Follow<'a, Stop> {
     follow: bool,
     /// Absent while it writes.
     teller: Option<Teller>,
-    notes: &'a mut dyn Notes,
+    notes: &'a mut (dyn Notes + Send),
     stop: Pin<&'a mut Stop>,
     lines: Vec<Line>,
     bytes: usize,
@@ -76,7 +76,7 @@ impl<'a, Stop: Future<Output = ()>> Follow<'a, Stop> {
         following: Following,
         follow: bool,
         teller: Teller,
-        notes: &'a mut dyn Notes,
+        notes: &'a mut (dyn Notes + Send),
         stop: Pin<&'a mut Stop>,
     ) -> Result<Exit, Failure> {
         let now = Instant::now();
@@ -136,16 +136,11 @@ impl<'a, Stop: Future<Output = ()>> Follow<'a, Stop> {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
-        let mut said = Vec::new();
-        let mut note = |note: &str| said.push(note.to_owned());
-        let connected = tokio::select! {
+        let mut note = |note: &str| self.notes.note(note);
+        tokio::select! {
             () = self.stop.as_mut() => Err(stopped()),
             connected = self.address.connect(&mut note) => connected,
-        };
-        for note in said {
-            self.notes.note(&note);
         }
-        connected
     }
 
     /// The router was told to end by somebody: we wait for the next one, and do not undo that.
