@@ -21,9 +21,12 @@ fn follow(workspace: &Workspace, arguments: &[&str]) -> JsonProcess {
 fn consumer(workspace: &Workspace, name: &str, arguments: &[&str]) -> JsonProcess {
     let process = follow(workspace, &[&["--consumer", name], arguments].concat());
     let file = workspace.state_dir().join(format!("consumers/{name}.json"));
-    wait_until("the consumer is known", || match file.exists() {
-        true => Ok(()),
-        false => Err(process.stderr()),
+    wait_until("the consumer is known", || {
+        let cursor = std::fs::read_to_string(&file).unwrap_or_default();
+        match cursor.contains("told") && !cursor.contains("before_now") {
+            true => Ok(()),
+            false => Err(process.stderr()),
+        }
     });
     process
 }
