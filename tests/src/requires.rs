@@ -20,6 +20,16 @@ pub fn codex() -> Option<PathBuf> {
     Requirement::Codex.meet()
 }
 
+/// The native program of Claude Code, from `CODESWARM_TEST_CLAUDE`.
+pub fn claude() -> Option<PathBuf> {
+    Requirement::Claude.meet()
+}
+
+/// The folder in which the Model Context Protocol's SDK is installed, from `CODESWARM_TEST_MCP_SDK`.
+pub fn mcp_sdk() -> Option<PathBuf> {
+    Requirement::McpSdk.meet()
+}
+
 /// Node.js, from the PATH.
 pub fn node() -> Option<PathBuf> {
     Requirement::Node.meet()
@@ -94,6 +104,10 @@ fn beside_the_tests(name: &str) -> Option<PathBuf> {
 pub enum Requirement {
     /// The real Codex.
     Codex,
+    /// The real Claude Code.
+    Claude,
+    /// The Model Context Protocol's SDK, and the Node.js that runs it.
+    McpSdk,
     /// Node.js.
     Node,
     /// Python 3.
@@ -112,8 +126,10 @@ pub enum Requirement {
 
 impl Requirement {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Codex,
+        Self::Claude,
+        Self::McpSdk,
         Self::Node,
         Self::Python,
         Self::Valgrind,
@@ -127,6 +143,8 @@ impl Requirement {
     pub fn function(self) -> &'static str {
         match self {
             Self::Codex => "codex",
+            Self::Claude => "claude",
+            Self::McpSdk => "mcp_sdk",
             Self::Node => "node",
             Self::Python => "python",
             Self::Valgrind => "valgrind",
@@ -142,6 +160,13 @@ impl Requirement {
         match self {
             Self::Codex => {
                 "the real Codex: run `tests/run`, which installs it, or set CODESWARM_TEST_CODEX to its native program"
+            }
+            Self::Claude => {
+                "the real Claude Code: run `tests/run`, which installs it, or set CODESWARM_TEST_CLAUDE to its native program"
+            }
+            Self::McpSdk => {
+                "the SDK of the Model Context Protocol and Node.js: run `tests/run`, which installs them, or set \
+                 CODESWARM_TEST_MCP_SDK to a folder whose node_modules has it"
             }
             Self::Node => "Node.js: run `tests/run`, which installs it, or put `node` on the PATH",
             Self::Python => "Python 3: run `tests/run`, which installs it, or put `python3` on the PATH",
@@ -166,6 +191,10 @@ impl Requirement {
     pub fn find(self) -> Option<PathBuf> {
         match self {
             Self::Codex => std::env::var_os("CODESWARM_TEST_CODEX").map(PathBuf::from),
+            Self::Claude => std::env::var_os("CODESWARM_TEST_CLAUDE").map(PathBuf::from),
+            Self::McpSdk => std::env::var_os("CODESWARM_TEST_MCP_SDK")
+                .map(PathBuf::from)
+                .filter(|_| Self::Node.find().is_some()),
             Self::Node => on_the_path("node"),
             Self::Python => on_the_path("python3"),
             Self::Valgrind => on_the_path("valgrind"),
