@@ -11,6 +11,10 @@ pub enum Exit {
     Failed,
     /// The command line is wrong.
     Usage,
+    /// The file with a consumer's cursor cannot be read or written.
+    Cursor,
+    /// Another process tells the same consumer.
+    Held,
     /// Something that must not happen, happened in this program.
     Internal,
     /// The router or the cluster was not reached, or the connection was lost for good.
@@ -30,6 +34,8 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::Cursor => 65,
+            Self::Held => 69,
             Self::Internal => 70,
             Self::Unreachable => 75,
             Self::Config => 78,
@@ -51,6 +57,8 @@ Exit codes:
   0    done; all turns that were followed completed
   1    a turn failed or was interrupted, or the router refused the command
   2    the command line is wrong
+  65   the cursor of a consumer (events --consumer) cannot be read or written
+  69   another process follows under the same consumer's name
   70   a fault of this program
   75   the router or the cluster was not reached, or the connection was lost for good
   78   the configuration cannot be used
@@ -67,6 +75,8 @@ mod tests {
             Exit::Done,
             Exit::Failed,
             Exit::Usage,
+            Exit::Cursor,
+            Exit::Held,
             Exit::Internal,
             Exit::Unreachable,
             Exit::Config,
