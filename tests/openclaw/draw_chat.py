@@ -10,7 +10,8 @@ import textwrap
 from html import escape
 
 WIDTH, MARGIN, PAD, LINE, LETTER = 920, 28, 14, 21, 8.45
-SHOWN = 92  # characters of a result
+SHOWN = 96  # characters of a call or a result
+FIRST = ["swarm_id", "status", "done", "text", "node", "nodes", "turns", "news"]
 
 
 def text_of(content):
@@ -31,9 +32,11 @@ def result_of(text):
     return text.strip().splitlines()[0][:SHOWN]
 
 
-def shortened(value):
+def shortened(value, shown=SHOWN):
+    # What is said to the model about its next call is the least of it.
+    value = dict(sorted(value.items(), key=lambda item: (item[0] == "next", (FIRST + [item[0]]).index(item[0]))))
     line = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+    return line if len(line) <= shown else line[: shown - 1] + "…"
 
 
 def items(messages):
@@ -57,7 +60,7 @@ def items(messages):
                 name, arguments = part["name"], part["arguments"]
                 if name == "tool_call":
                     name, arguments = arguments["id"], arguments.get("args", {})
-                yield "tool", [name + " " + shortened(arguments), "→ " + result_of(results.get(part["id"], ""))]
+                yield "tool", [name + " " + shortened(arguments, SHOWN - len(name)), "→ " + result_of(results.get(part["id"], ""))]
             elif part.get("text", "").strip():
                 yield "assistant", part["text"].split("\n")
 
@@ -78,7 +81,7 @@ def draw(messages):
             shapes.append(head.format(round(x + PAD), y + PAD + 13 + at * LINE, style, escape(line)))
         y += height + 12
     style = """
-      text { font: 14px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre }
+      text { font-size: 14px; font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace }
       .back { fill: #12161d } .head { fill: #8b98a9; font-weight: bold }
       .user { fill: #2f6feb } .user-text { fill: #ffffff }
       .tool { fill: #1a212b; stroke: #2b3645 } .tool-text { fill: #d7a65f } .result { fill: #8b98a9 }
