@@ -12,9 +12,10 @@ use codeswarm_events::{ConsumerName, Kind, Since};
 use crate::follow::positions::SinceArgument;
 
 mod examples;
+pub mod openclaw;
 use examples::{
-    ADOPT, APPROVE, ATTACH, COMPLETIONS, DOCTOR, EVENTS, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, MCP, PING, PROBE,
-    ROUTER, RUN, SHUTDOWN, STATUS, TERMINATE, WORKER, overview,
+    ADOPT, APPROVE, ATTACH, COMPLETIONS, DOCTOR, EVENTS, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, MCP, OPENCLAW,
+    PING, PROBE, ROUTER, RUN, SHUTDOWN, STATUS, TERMINATE, WORKER, overview,
 };
 
 /// Turn a Slurm allocation, or this machine, into a fleet of coding agents
@@ -74,6 +75,9 @@ pub enum Command {
     /// Serve the router's commands as tools for a model, by the Model Context Protocol on standard input and output
     #[command(after_help = MCP)]
     Mcp(Common),
+    /// Make OpenClaw's agents drive swarms: install, check and uninstall the tools and the skill
+    #[command(after_help = OPENCLAW)]
+    Openclaw(openclaw::OpenClaw),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
     Completions(Completions),

@@ -10,6 +10,7 @@ mod commands;
 mod completions;
 mod configuration;
 pub mod follow;
+mod openclaw;
 mod output;
 mod part;
 mod progress;
@@ -47,6 +48,10 @@ pub fn run() -> ExitCode {
             let json = options.json;
             told(events(args, options), json)
         }
+        Command::Openclaw(args) => {
+            let json = openclaw::is_json(&args, &cli.options);
+            told(for_openclaw(args, cli.options), json)
+        }
         Command::Mcp(args) => told(serve_models(args.options.over(cli.options)), false),
         Command::Completions(args) => told(completions::print(args.shell), false),
         Command::Router(args) => part::router(args, cli.options),
@@ -77,6 +82,11 @@ fn events(args: args::Events, options: Options) -> Result<Exit, Failure> {
     // A thread that writes to a reader that does not read must not keep the process.
     runtime.shutdown_background();
     ended
+}
+
+fn for_openclaw(args: args::openclaw::OpenClaw, options: Options) -> Result<Exit, Failure> {
+    log_to_stderr();
+    runtime()?.block_on(openclaw::run(args, options))
 }
 
 fn serve_models(options: Options) -> Result<Exit, Failure> {

@@ -17,6 +17,8 @@ pub enum Exit {
     Held,
     /// Something that must not happen, happened in this program.
     Internal,
+    /// A program of somebody else that this needs is not there.
+    Absent,
     /// The router or the cluster was not reached, or the connection was lost for good.
     Unreachable,
     /// The configuration cannot be used.
@@ -37,6 +39,7 @@ impl Exit {
             Self::Cursor => 65,
             Self::Held => 69,
             Self::Internal => 70,
+            Self::Absent => 72,
             Self::Unreachable => 75,
             Self::Config => 78,
             Self::Interrupted => 130,
@@ -60,6 +63,7 @@ Exit codes:
   65   the cursor of a consumer (events --consumer) cannot be read or written
   69   another process follows under the same consumer's name
   70   a fault of this program
+  72   OpenClaw was not found, or does not run
   75   the router or the cluster was not reached, or the connection was lost for good
   78   the configuration cannot be used
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP)
@@ -78,6 +82,7 @@ mod tests {
             Exit::Cursor,
             Exit::Held,
             Exit::Internal,
+            Exit::Absent,
             Exit::Unreachable,
             Exit::Config,
             Exit::Interrupted,

@@ -6,7 +6,7 @@
 //!
 //! Where the thing is missing the test is left out, which is said on standard error past the test runner's capture, and
 //! listed by `tests/left_out.rs`. With `CODESWARM_TESTS=all`, as `tests/run` sets it, it fails instead, unless what is
-//! missing is a privilege.
+//! missing is a privilege or OpenClaw.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,11 @@ pub fn claude() -> Option<PathBuf> {
 /// The folder in which the Model Context Protocol's SDK is installed, from `CODESWARM_TEST_MCP_SDK`.
 pub fn mcp_sdk() -> Option<PathBuf> {
     Requirement::McpSdk.meet()
+}
+
+/// The folder with the real OpenClaw and its Node.js, from `CODESWARM_TEST_OPENCLAW`.
+pub fn openclaw() -> Option<PathBuf> {
+    Requirement::OpenClaw.meet()
 }
 
 /// Node.js, from the PATH.
@@ -108,6 +113,8 @@ pub enum Requirement {
     Claude,
     /// The Model Context Protocol's SDK, and the Node.js that runs it.
     McpSdk,
+    /// The real OpenClaw.
+    OpenClaw,
     /// Node.js.
     Node,
     /// Python 3.
@@ -126,10 +133,11 @@ pub enum Requirement {
 
 impl Requirement {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Codex,
         Self::Claude,
         Self::McpSdk,
+        Self::OpenClaw,
         Self::Node,
         Self::Python,
         Self::Valgrind,
@@ -145,6 +153,7 @@ impl Requirement {
             Self::Codex => "codex",
             Self::Claude => "claude",
             Self::McpSdk => "mcp_sdk",
+            Self::OpenClaw => "openclaw",
             Self::Node => "node",
             Self::Python => "python",
             Self::Valgrind => "valgrind",
@@ -167,6 +176,10 @@ impl Requirement {
             Self::McpSdk => {
                 "the SDK of the Model Context Protocol and Node.js: run `tests/run`, which installs them, or set \
                  CODESWARM_TEST_MCP_SDK to a folder whose node_modules has it"
+            }
+            Self::OpenClaw => {
+                "the real OpenClaw: run `tests/run`, which installs it (850 MB from npm), or set CODESWARM_TEST_OPENCLAW to the \
+                 folder that `tests/openclaw/install` prints"
             }
             Self::Node => "Node.js: run `tests/run`, which installs it, or put `node` on the PATH",
             Self::Python => "Python 3: run `tests/run`, which installs it, or put `python3` on the PATH",
@@ -195,6 +208,7 @@ impl Requirement {
             Self::McpSdk => std::env::var_os("CODESWARM_TEST_MCP_SDK")
                 .map(PathBuf::from)
                 .filter(|_| Self::Node.find().is_some()),
+            Self::OpenClaw => std::env::var_os("CODESWARM_TEST_OPENCLAW").map(PathBuf::from),
             Self::Node => on_the_path("node"),
             Self::Python => on_the_path("python3"),
             Self::Valgrind => on_the_path("valgrind"),
@@ -209,16 +223,20 @@ impl Requirement {
         }
     }
 
-    /// Whether it can be missing although everything is required: a right that only an administrator can give.
-    pub fn is_a_privilege(self) -> bool {
-        matches!(self, Self::SmallDisk | Self::ClusterViews | Self::HostFs)
+    /// Whether it can be missing although everything is required: a right that only an administrator can give, or a program
+    /// that is too large, or too new, for some machines (`tests/run` says why it could not be installed).
+    pub fn may_be_missing(self) -> bool {
+        matches!(
+            self,
+            Self::SmallDisk | Self::ClusterViews | Self::HostFs | Self::OpenClaw
+        )
     }
 
     fn meet(self) -> Option<PathBuf> {
         let found = self.find();
         if found.is_none() {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            if everything_is_required() && !self.is_a_privilege() {
+            if everything_is_required() && !self.may_be_missing() {
                 panic!("CODESWARM_TESTS=all, and {test} needs {}", self.how());
             }
             // Written directly: what a passing test prints with `eprintln!` is not shown.

@@ -130,6 +130,17 @@ pub const PROBE: &str = "\
 Examples:
   codeswarm probe workspace --root ~/workspace/codeswarm";
 
+/// Of `openclaw`.
+pub const OPENCLAW: &str = "\
+Examples:
+  codeswarm openclaw install --config configs/hpcfund.json     shows what it would change, and asks
+  codeswarm openclaw install --automation --yes                also wakes the main session when turns end
+  codeswarm openclaw doctor                                    whether OpenClaw has the tools, and reaches them
+  codeswarm openclaw uninstall                                 undoes it
+
+Changes OpenClaw's entry for the MCP server codeswarm, a skill, and with --automation an automation; nothing else.
+Ends with 72 if there is no OpenClaw. docs/OPENCLAW.md goes on from there.";
+
 /// Of `completions`.
 pub const COMPLETIONS: &str = "\
 Examples:
