@@ -43,8 +43,9 @@ export function plain(text) {
  * @returns {[head: string, isAll: boolean]}
  */
 export function head(text, characters) {
-  const shown = plain(text.slice(0, characters * 4 + 64));
-  if (shown.length <= characters && text.length <= characters * 4 + 64) return [shown, true];
+  const taken = characters * 4 + 64;
+  const shown = plain(text.slice(0, taken).replace(/\u001b(?:\[[0-?]*[ -/]*)?$/, ""));
+  if (shown.length <= characters && text.length <= taken) return [shown, true];
   return [`${whole(shown, characters)}…`, false];
 }
 

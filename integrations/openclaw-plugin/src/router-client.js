@@ -27,8 +27,10 @@ export class Followed {
   trouble;
   isRecalled = false;
   followers = 0;
-  /** @type {Set<() => void>} */
+  /** @type {Set<() => void>} who hears of ends, questions and trouble */
   listeners = new Set();
+  /** @type {Set<() => void>} who hears of whatever goes on */
+  watchers = new Set();
 
   /** @param {string} name */
   constructor(name) {
@@ -36,7 +38,7 @@ export class Followed {
   }
 
   notify() {
-    for (const listener of [...this.listeners]) listener();
+    for (const listener of [...this.listeners, ...this.watchers]) listener();
   }
 }
 
@@ -324,7 +326,11 @@ export class RouterClient {
       return;
     }
     const followed = this.#injections.get(event.injection_id);
-    if (followed?.turns.hear(event) && followed.toldAll) followed.notify();
+    const heard = followed?.turns.hear(event);
+    if (followed?.toldAll) {
+      if (heard === "news") followed.notify();
+      else if (heard === "progress") for (const watcher of followed.watchers) watcher();
+    }
     this.#requests.hear(event);
     for (const listener of this.#listeners) listener(event);
   }

@@ -110,11 +110,10 @@ export class Swarms {
     const followed = this.client.follow(prompt);
     const release = this.#waking?.book.waits(prompt, session);
     const heard = () => progress?.(followed.turns);
-    followed.listeners.add(heard);
+    followed.watchers.add(heard);
     const { signal } = waiting;
     try {
       if (!(await this.client.until(followed, () => true, { ms: waiting.past, signal }))) throw new Failed(waiting.late);
-      heard();
       await this.client.until(followed, enough, { ms: waiting.ms, signal });
       if (signal?.aborted) throw aborted(signal);
       const told = tell(followed.turns);
@@ -122,7 +121,7 @@ export class Swarms {
       this.#watched.get(prompt)?.toldQuestions.add(...openQuestions(followed.turns));
       return told;
     } finally {
-      followed.listeners.delete(heard);
+      followed.watchers.delete(heard);
       release?.();
       this.#watched.get(prompt)?.look();
       this.client.unfollow(followed);

@@ -27,6 +27,11 @@ export class Position {
   }
 }
 
+/** What an event was: an end or something about questions, anything else, or nothing new. */
+/** @typedef {"news" | "progress" | undefined} Heard */
+
+const NEWS = new Set(["turn_complete", "inject_failed", "approval_required", "approval_resolved"]);
+
 export class Turn {
   /** @type {{ how: string, why?: string } | undefined} */
   end;
@@ -46,12 +51,12 @@ export class Turn {
 
   /**
    * @param {Event} event
-   * @returns {boolean} whether it was new
+   * @returns {Heard}
    */
   hear(event) {
-    if (!this.#position.passes(event)) return false;
+    if (!this.#position.passes(event)) return undefined;
     this.#take(event);
-    return true;
+    return NEWS.has(event.type ?? "") ? "news" : "progress";
   }
 
   /** @param {Event} event */
@@ -128,6 +133,8 @@ export class Turns {
   swarmId;
   /** @type {Map<string, Turn>} by injection */
   #turns = new Map();
+  /** @type {Turn[]} each, in the order of their nodes */
+  each = [];
 
   /**
    * Which prompts there are; said again it changes nothing.
@@ -137,14 +144,15 @@ export class Turns {
     this.swarmId = recalled.swarm_id;
     for (const { injection_id, node_id } of recalled.injections)
       if (!this.#turns.has(injection_id)) this.#turns.set(injection_id, new Turn(node_id));
+    this.each = [...this.#turns.values()].sort((one, other) => one.node - other.node);
   }
 
   /**
    * @param {Event} event
-   * @returns {boolean} whether it was new
+   * @returns {Heard}
    */
   hear(event) {
-    return this.#turns.get(event.injection_id)?.hear(event) ?? false;
+    return this.#turns.get(event.injection_id)?.hear(event);
   }
 
   get injections() {
@@ -155,18 +163,12 @@ export class Turns {
     return this.#turns.size;
   }
 
-  /** Each, in the order of their nodes. */
-  get each() {
-    return [...this.#turns.values()].sort((one, other) => one.node - other.node);
-  }
-
   get pending() {
     return this.each.filter((turn) => !turn.end);
   }
 
   get isOver() {
-    for (const turn of this.#turns.values()) if (!turn.end) return false;
-    return true;
+    return this.each.every((turn) => turn.end);
   }
 
   /** How many ended in which way. */

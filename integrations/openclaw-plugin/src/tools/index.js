@@ -47,22 +47,27 @@ export function toolFor(tool, swarms, { sessionKey, agentId } = {}) {
     parameters,
     /** @param {string} _id @param {any} given @param {AbortSignal} [signal] @param {(partial: object) => void} [onUpdate] */
     async execute(_id, given, signal, onUpdate) {
-      check(tool, given ?? {});
-      const ours = swarms();
       /** @type {(() => void)[]} */
       const ends = [];
-      /** @type {Call} */
-      const call = {
-        swarms: ours,
-        session,
-        signal,
-        update: onUpdate && ((text, progress) => onUpdate(result(text, progress))),
-        atEnd: (done) => ends.push(done),
-        wakes: (prompt) => ours.wakes(prompt, session),
-      };
       try {
+        check(tool, given ?? {});
+        const ours = swarms();
+        /** @type {Call} */
+        const call = {
+          swarms: ours,
+          session,
+          signal,
+          update: onUpdate && ((text, progress) => onUpdate(result(text, { codeswarm: progress }))),
+          atEnd: (done) => ends.push(done),
+          wakes: (prompt) => ours.wakes(prompt, session),
+        };
         const value = await tool.run(given ?? {}, call);
-        return result(replyText(value), value);
+        return result(replyText(value), { codeswarm: value });
+      } catch (error) {
+        // Who has cancelled the call hears nothing; and of what is thrown, OpenClaw hands on no words to some of its callers.
+        if (signal?.aborted) throw error;
+        const sentence = error instanceof Error ? error.message : String(error);
+        return result(sentence, { status: "failed", error: sentence });
       } finally {
         for (const end of ends) end();
       }
@@ -70,9 +75,13 @@ export function toolFor(tool, swarms, { sessionKey, agentId } = {}) {
   };
 }
 
-/** What OpenClaw grades a call by are top-level words such as `status`, so ours are wrapped. @param {string} text @param {object} value */
-function result(text, value) {
-  return { content: [{ type: "text", text }], details: { codeswarm: value } };
+/**
+ * OpenClaw grades a call by such words as `status` at the top of `details`, so what we tell is wrapped.
+ * @param {string} text
+ * @param {object} details
+ */
+function result(text, details) {
+  return { content: [{ type: "text", text }], details };
 }
 
 /**
