@@ -59,7 +59,12 @@ pub fn cli_with_stdin(workspace: &Workspace, arguments: &[&str], stdin: &[u8]) -
 
 /// Runs any command to its end. It must also let go of its pipes: a process that it leaves behind with an inherited
 /// descriptor would hang the shell of whoever calls it.
-pub fn run(mut command: Command, stdin: &[u8]) -> Output {
+pub fn run(command: Command, stdin: &[u8]) -> Output {
+    run_within(command, stdin, PATIENCE)
+}
+
+/// The same with another patience, for a program that is slow by itself.
+pub fn run_within(mut command: Command, stdin: &[u8], patience: Duration) -> Output {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -74,7 +79,7 @@ pub fn run(mut command: Command, stdin: &[u8]) -> Output {
         std::thread::spawn(move || drop(pipe.write_all(&stdin)));
     }
     let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -83,7 +88,7 @@ pub fn run(mut command: Command, stdin: &[u8]) -> Output {
                 let _ = child.kill();
                 let _ = child.wait();
                 let (stdout, stderr) = (received(&stdout), received(&stderr));
-                panic!("{shown} did not end within {PATIENCE:?} ({outcome:?}):\n{stdout:?}\n{stderr:?}");
+                panic!("{shown} did not end within {patience:?} ({outcome:?}):\n{stdout:?}\n{stderr:?}");
             }
         }
     };

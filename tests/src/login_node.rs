@@ -3,6 +3,8 @@
 
 mod files;
 
+pub use files::free_port;
+
 pub(crate) use files::make_key;
 
 use std::path::{Path, PathBuf};

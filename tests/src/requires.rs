@@ -6,7 +6,7 @@
 //!
 //! Where the thing is missing the test is left out, which is said on standard error past the test runner's capture, and
 //! listed by `tests/left_out.rs`. With `CODESWARM_TESTS=all`, as `tests/run` sets it, it fails instead, unless what is
-//! missing is a privilege.
+//! missing is a privilege or OpenClaw.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,11 @@ use crate::small_disk::SmallDisk;
 /// The native program of Codex, from `CODESWARM_TEST_CODEX`.
 pub fn codex() -> Option<PathBuf> {
     Requirement::Codex.meet()
+}
+
+/// The folder with the real OpenClaw and its Node.js, from `CODESWARM_TEST_OPENCLAW`.
+pub fn openclaw() -> Option<PathBuf> {
+    Requirement::OpenClaw.meet()
 }
 
 /// Node.js, from the PATH.
@@ -94,6 +99,8 @@ fn beside_the_tests(name: &str) -> Option<PathBuf> {
 pub enum Requirement {
     /// The real Codex.
     Codex,
+    /// The real OpenClaw.
+    OpenClaw,
     /// Node.js.
     Node,
     /// Python 3.
@@ -112,8 +119,9 @@ pub enum Requirement {
 
 impl Requirement {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Codex,
+        Self::OpenClaw,
         Self::Node,
         Self::Python,
         Self::Valgrind,
@@ -127,6 +135,7 @@ impl Requirement {
     pub fn function(self) -> &'static str {
         match self {
             Self::Codex => "codex",
+            Self::OpenClaw => "openclaw",
             Self::Node => "node",
             Self::Python => "python",
             Self::Valgrind => "valgrind",
@@ -142,6 +151,10 @@ impl Requirement {
         match self {
             Self::Codex => {
                 "the real Codex: run `tests/run`, which installs it, or set CODESWARM_TEST_CODEX to its native program"
+            }
+            Self::OpenClaw => {
+                "the real OpenClaw: run `tests/run`, which installs it (850 MB from npm), or set CODESWARM_TEST_OPENCLAW to the \
+                 folder that `tests/openclaw/install` prints"
             }
             Self::Node => "Node.js: run `tests/run`, which installs it, or put `node` on the PATH",
             Self::Python => "Python 3: run `tests/run`, which installs it, or put `python3` on the PATH",
@@ -166,6 +179,7 @@ impl Requirement {
     pub fn find(self) -> Option<PathBuf> {
         match self {
             Self::Codex => std::env::var_os("CODESWARM_TEST_CODEX").map(PathBuf::from),
+            Self::OpenClaw => std::env::var_os("CODESWARM_TEST_OPENCLAW").map(PathBuf::from),
             Self::Node => on_the_path("node"),
             Self::Python => on_the_path("python3"),
             Self::Valgrind => on_the_path("valgrind"),
@@ -180,16 +194,20 @@ impl Requirement {
         }
     }
 
-    /// Whether it can be missing although everything is required: a right that only an administrator can give.
-    pub fn is_a_privilege(self) -> bool {
-        matches!(self, Self::SmallDisk | Self::ClusterViews | Self::HostFs)
+    /// Whether it can be missing although everything is required: a right that only an administrator can give, or a program
+    /// that is too large, or too new, for some machines (`tests/run` says why it could not be installed).
+    pub fn may_be_missing(self) -> bool {
+        matches!(
+            self,
+            Self::SmallDisk | Self::ClusterViews | Self::HostFs | Self::OpenClaw
+        )
     }
 
     fn meet(self) -> Option<PathBuf> {
         let found = self.find();
         if found.is_none() {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            if everything_is_required() && !self.is_a_privilege() {
+            if everything_is_required() && !self.may_be_missing() {
                 panic!("CODESWARM_TESTS=all, and {test} needs {}", self.how());
             }
             // Written directly: what a passing test prints with `eprintln!` is not shown.

@@ -117,7 +117,7 @@ pub(super) fn sshd() -> PathBuf {
 
 /// A port of 127.0.0.1 that is free now. Not one of those that the kernel gives to connections, so that it stays free
 /// for an sshd that is started again.
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let mut bytes = [0; 2];
     loop {
         let random = std::fs::File::open("/dev/urandom").and_then(|mut file| {
