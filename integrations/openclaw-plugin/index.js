@@ -7,6 +7,7 @@ import { register } from "./src/register.js";
 export default definePluginEntry({
   id: "codeswarm",
   name: "codeswarm",
-  description: "Swarms of coding agents on a Slurm cluster: tools that launch and prompt them, /swarm, and a wake when they are done.",
+  description:
+    "Swarms of coding agents on a Slurm cluster: tools that launch and prompt them, /swarm, and a wake when they are done.",
   register: (/** @type {any} */ api) => register(api, homedir()),
 });

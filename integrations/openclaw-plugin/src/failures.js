@@ -25,3 +25,11 @@ export function aborted(signal) {
   const reason = signal?.reason;
   return reason instanceof Error ? reason : new Failed("the call was cancelled; what was asked for goes on");
 }
+
+/**
+ * Whether the router does not know a request of this name.
+ * @param {unknown} error
+ */
+export function isUnknownRequest(error) {
+  return error instanceof Refused && error.code === "unknown_request";
+}

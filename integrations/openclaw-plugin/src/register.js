@@ -27,7 +27,14 @@ export function register(api, home) {
     description: "Show and end swarms of coding agents: /swarm help",
     acceptsArgs: true,
     handler: async (/** @type {any} */ context) => {
-      const call = { swarms: swarms(), session: undefined, signal: undefined, update: undefined, atEnd: () => {}, wakes: () => false };
+      const call = {
+        swarms: swarms(),
+        session: undefined,
+        signal: undefined,
+        update: undefined,
+        atEnd: () => {},
+        wakes: () => false,
+      };
       try {
         return { text: await swarmCommand(context.args ?? "", call) };
       } catch (error) {
@@ -39,7 +46,9 @@ export function register(api, home) {
   api.on?.("gateway_start", (/** @type {any} */ _event, /** @type {any} */ context) => {
     const signal = context?.abortSignal;
     const release = () =>
-      shared().swarms?.client.release(new Failed("OpenClaw is stopping; the swarm goes on, and the same call later tells the rest"));
+      shared().swarms?.client.release(
+        new Failed("OpenClaw is stopping; the swarm goes on, and the same call later tells the rest"),
+      );
     signal?.addEventListener("abort", release, { once: true });
   });
 }
@@ -84,7 +93,10 @@ function waking(api, path, log) {
   };
   return {
     book: new WakeBook(readWakes(path, log), keep),
-    wake: (/** @type {import("./wake.js").Entry} */ { session_key: sessionKey, agent_id: agentId }, /** @type {string} */ text) => {
+    wake: (
+      /** @type {import("./wake.js").Entry} */ { session_key: sessionKey, agent_id: agentId },
+      /** @type {string} */ text,
+    ) => {
       const { system } = api.runtime;
       const session = { sessionKey, ...(agentId && { agentId }) };
       system.enqueueSystemEvent(text, session);

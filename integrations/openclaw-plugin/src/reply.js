@@ -19,8 +19,7 @@ export function fits(value) {
  * @param {string} list
  */
 export function shortened(value, list) {
-  while (!fits(value) && value[list].length > 0)
-    value[list].length = Math.floor((value[list].length * 9) / 10);
+  while (!fits(value) && value[list].length > 0) value[list].length = Math.floor((value[list].length * 9) / 10);
   return value[list].length;
 }
 

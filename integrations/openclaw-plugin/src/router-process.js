@@ -61,7 +61,13 @@ export class RouterProcess {
     this.#triedAt = Date.now();
     const [program, words] = this.#command;
     // A process group of its own, so that Ctrl-C on the terminal of OpenClaw ends it by the end of its input, in order.
-    const child = spawn(program, words, { stdio: "pipe", detached: true });
+    let child;
+    try {
+      child = spawn(program, words, { stdio: "pipe", detached: true });
+    } catch (error) {
+      this.#gone(cannotStart(program, /** @type {Error} */ (error)), true);
+      return;
+    }
     this.#child = child;
     this.#errors = "";
     const lines = new LineSplitter();
@@ -137,7 +143,11 @@ export class RouterProcess {
     this.#child = undefined;
     this.#takes = false;
     this.#queue = [];
-    if (this.#stopping) return;
+    if (!this.#stopping) this.#gone(why, forGood);
+  }
+
+  /** @param {string} why @param {boolean} forGood */
+  #gone(why, forGood) {
     const pause = this.#backoff.after(Date.now() - this.#triedAt);
     this.#log(`${why}; started again in ${pause} ms`);
     this.#again = setTimeout(() => {

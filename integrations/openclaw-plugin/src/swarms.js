@@ -1,8 +1,8 @@
 // What the plugin's parts share: the router, and whom to wake. One for the whole process, however often OpenClaw loads the
 // plugin's modules.
 
-import { aborted, Failed } from "./failures.js";
-import { RouterClient, isUnknownRequest } from "./router-client.js";
+import { aborted, Failed, isUnknownRequest } from "./failures.js";
+import { RouterClient } from "./router-client.js";
 import { routerCommand } from "./settings.js";
 import { questionText, WakeBook, wakeText } from "./wake.js";
 
@@ -18,7 +18,7 @@ const TOGETHER = 1_000;
  */
 /**
  * @typedef {object} Watched
- * @property {import("./router-client.js").Followed} followed
+ * @property {import("./followed-prompts.js").Followed} followed
  * @property {() => void} look
  * @property {Set<string>} toldQuestions
  * @property {NodeJS.Timeout | undefined} asking
@@ -101,30 +101,31 @@ export class Swarms {
    * @param {string} prompt
    * @param {Session | undefined} session who waits, and is not woken meanwhile
    * @param {(turns: import("./turns.js").Turns) => boolean} enough
-   * @param {import("./router-client.js").Waiting & { past: number }} waiting `past`: how long what was may take to be told
+   * @param {import("./waiting.js").Waiting & { past: number }} waiting `past`: how long what was may take to be told
    * @param {(turns: import("./turns.js").Turns) => T} tell
    * @param {(turns: import("./turns.js").Turns) => void} [progress]
    * @returns {Promise<T>}
    */
   async turns(prompt, session, enough, waiting, tell, progress) {
-    const followed = this.client.follow(prompt);
+    const followed = this.client.prompts.follow(prompt);
     const release = this.#waking?.book.waits(prompt, session);
     const heard = () => progress?.(followed.turns);
     followed.watchers.add(heard);
     const { signal } = waiting;
     try {
-      if (!(await this.client.until(followed, () => true, { ms: waiting.past, signal }))) throw new Failed(waiting.late);
-      await this.client.until(followed, enough, { ms: waiting.ms, signal });
+      if (!(await this.client.prompts.until(followed, () => true, { ms: waiting.past, signal })))
+        throw new Failed(waiting.late);
+      await this.client.prompts.until(followed, enough, { ms: waiting.ms, signal });
       if (signal?.aborted) throw aborted(signal);
       const told = tell(followed.turns);
       if (followed.turns.isOver) this.#waking?.book.told(prompt, session?.sessionKey ?? "");
-      this.#watched.get(prompt)?.toldQuestions.add(...openQuestions(followed.turns));
+      for (const name of openQuestions(followed.turns)) this.#watched.get(prompt)?.toldQuestions.add(name);
       return told;
     } finally {
       followed.watchers.delete(heard);
       release?.();
       this.#watched.get(prompt)?.look();
-      this.client.unfollow(followed);
+      this.client.prompts.unfollow(followed);
     }
   }
 
@@ -133,7 +134,7 @@ export class Swarms {
     if (this.#watched.has(prompt)) return;
     let followed;
     try {
-      followed = this.client.follow(prompt);
+      followed = this.client.prompts.follow(prompt);
     } catch (error) {
       this.#log(`prompt ${prompt} will wake nobody: ${error}`);
       return;
@@ -164,7 +165,7 @@ export class Swarms {
     clearTimeout(watched.asking);
     followed.listeners.delete(watched.look);
     this.#watched.delete(prompt);
-    this.client.unfollow(followed);
+    this.client.prompts.unfollow(followed);
   }
 
   /** @param {string} prompt @param {Watched} watched */
@@ -223,4 +224,3 @@ export function swarmsFor(settings, log) {
   here.swarms ??= new Swarms(settings, log);
   return here.swarms;
 }
-

@@ -200,7 +200,9 @@ export class Cursor {
   /** @param {Turns} turns */
   newQuestions(turns) {
     return turns.pending.flatMap(({ node, questions }) =>
-      [...questions].filter(([name]) => !this.#questions.has(name)).map(([name, asks]) => ({ node, call_id: name, asks })),
+      [...questions]
+        .filter(([name]) => !this.#questions.has(name))
+        .map(([name, asks]) => ({ node, call_id: name, asks })),
     );
   }
 

@@ -89,7 +89,9 @@ export class WakeBook {
    * @returns {Entry[]}
    */
   toWake(prompt) {
-    return [...this.#asked].flatMap(([key, entry]) => (entry.prompt === prompt && !this.#waiting.has(key) ? [entry] : []));
+    return [...this.#asked].flatMap(([key, entry]) =>
+      entry.prompt === prompt && !this.#waiting.has(key) ? [entry] : [],
+    );
   }
 
   #write() {

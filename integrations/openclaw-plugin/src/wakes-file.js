@@ -20,7 +20,8 @@ export function readWakes(path, log) {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code !== "ENOENT") log(`${path} cannot be read, so earlier prompts wake nobody: ${error}`);
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== "ENOENT")
+      log(`${path} cannot be read, so earlier prompts wake nobody: ${error}`);
     return [];
   }
   try {

@@ -10,7 +10,11 @@ if (manner === "78") {
 }
 if (manner === "deaf") setInterval(() => {}, 1_000);
 else {
-  const lives = existsSync(past) ? readFileSync(past, "utf8").split("\n").filter((line) => line === "born").length : 0;
+  const lives = existsSync(past)
+    ? readFileSync(past, "utf8")
+        .split("\n")
+        .filter((line) => line === "born").length
+    : 0;
   appendFileSync(past, "born\n");
   const say = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
   const about = { injection_id: "i0", job_id: "7", node_id: 0, request_id: "p" };
@@ -29,6 +33,11 @@ else {
     // The first life takes the prompt and dies before it says so.
     if (command === "inject" && lives === 0 && manner === "dies unanswered") process.exit(1);
     if (command === "inject") say(story[0]);
+    if (command === "approve_execution") {
+      say({ type: "approval_ack", call_id: "call_1", request_id });
+      say({ ...about, type: "approval_resolved", call_id: "call_1", decision: "accept", by: "client", seq: 4 });
+      say({ ...about, type: "turn_complete", status: "completed", seq: 5 });
+    }
     if (command !== "recall") continue;
     if (of !== "p") {
       say({ type: "command_rejected", code: "unknown_request", reason: `no request ${of}`, request_id });
@@ -42,7 +51,10 @@ else {
       process.stdout.write('{"type":"assistant_delta","content":"ans', () => process.exit(1));
       continue;
     }
-    for (const event of story) say(event);
+    if (manner === "asks") {
+      for (const event of story.slice(0, 2)) say(event);
+      say({ ...about, type: "approval_required", call_id: "call_1", command: "rm -r x", seq: 3 });
+    } else for (const event of story) say(event);
     say({ type: "caught_up", request_id });
   }
 }

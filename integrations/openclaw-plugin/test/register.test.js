@@ -70,7 +70,11 @@ test("the manifest promises the tools that are registered, and their parameters 
     for (const [name, factory] of openclaw.tools) {
       const { parameters, description } = factory({});
       assert.equal(parameters.additionalProperties, false, name);
-      assert.equal(description.length < 1_200 && parameters.required.every((one) => one in parameters.properties), true, name);
+      assert.equal(
+        description.length < 1_200 && parameters.required.every((one) => one in parameters.properties),
+        true,
+        name,
+      );
       for (const one of Object.values(parameters.properties))
         assert.equal(["string", "integer", "boolean"].includes(one.type) && one.description.length > 5, true, name);
     }
@@ -88,7 +92,9 @@ test("a prompt shows what is written, returns the answers, and wakes nobody who 
   try {
     openclaw.start();
     const shown = [];
-    const { content, details } = await openclaw.call("codeswarm_prompt", prompt(60), { onUpdate: (partial) => shown.push(partial) });
+    const { content, details } = await openclaw.call("codeswarm_prompt", prompt(60), {
+      onUpdate: (partial) => shown.push(partial),
+    });
     assert.deepEqual(JSON.parse(content[0].text), details.codeswarm);
     assert.deepEqual(details.codeswarm.news, [{ node: 0, status: "completed", answer: "whole answer" }]);
     assert.equal(details.codeswarm.done, true);
@@ -112,7 +118,10 @@ test("a session that did not wait is woken once, also by the OpenClaw that comes
     openclaw.start();
     while (openclaw.heartbeats.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     assert.equal(before, 0);
-    assert.deepEqual(openclaw.woken.map(({ sessionKey, agentId }) => [sessionKey, agentId]), [["agent:main:main", "main"]]);
+    assert.deepEqual(
+      openclaw.woken.map(({ sessionKey, agentId }) => [sessionKey, agentId]),
+      [["agent:main:main", "main"]],
+    );
     assert.match(openclaw.woken[0].text, /^codeswarm: the turn of prompt "p" to swarm sw-1 has ended \(1 completed\)/);
     assert.deepEqual(openclaw.heartbeats[0], {
       source: "other",
@@ -127,6 +136,33 @@ test("a session that did not wait is woken once, also by the OpenClaw that comes
     openclaw.start();
     await openclaw.call("codeswarm_wait", { prompt: "p" });
     assert.equal(openclaw.woken.length, 1);
+  } finally {
+    await openclaw.end();
+  }
+});
+
+test("a session is woken once for an agent's question, and again for the end", async () => {
+  const openclaw = new OpenClaw("asks");
+  try {
+    openclaw.start();
+    const arrived = async (count) => {
+      while (openclaw.woken.length < count) await new Promise((resolve) => setTimeout(resolve, 5));
+      return openclaw.woken[count - 1].text;
+    };
+    // Of this question the call itself tells.
+    const { details } = await openclaw.call("codeswarm_prompt", prompt(60));
+    assert.deepEqual(details.codeswarm.questions, [{ node: 0, call_id: "call_1", asks: "rm -r x" }]);
+    assert.match(details.codeswarm.next, /codeswarm_approve answers/);
+    // A service that starts anew does not know that, and tells it.
+    await openclaw.service.stop();
+    assert.equal(openclaw.woken.length, 0);
+    openclaw.start();
+    assert.match(await arrived(1), /^codeswarm: node 0 of swarm sw-1 asks for approval while it works on prompt "p"/);
+    const given = { swarm_id: "sw-1", node: 0, call_id: "call_1", decision: "accept", idempotency_key: "a" };
+    const answered = await openclaw.call("codeswarm_approve", given);
+    assert.equal(answered.details.codeswarm.answered, true);
+    assert.match(await arrived(2), /^codeswarm: the turn of prompt "p"/);
+    assert.equal(openclaw.heartbeats.length, 2);
   } finally {
     await openclaw.end();
   }

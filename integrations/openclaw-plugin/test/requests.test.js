@@ -3,7 +3,10 @@ import test from "node:test";
 import { Failed } from "../src/failures.js";
 import { Requests } from "../src/requests.js";
 
-const pong = () => ({ command: { command: "ping" }, hear: (event) => (event.type === "pong" ? { value: event.pid } : undefined) });
+const pong = () => ({
+  command: { command: "ping" },
+  hear: (event) => (event.type === "pong" ? { value: event.pid } : undefined),
+});
 
 test("an answer goes to whoever asked under its name, and to nobody twice", async () => {
   const requests = new Requests();

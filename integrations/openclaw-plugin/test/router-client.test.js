@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { Failed, Late } from "../src/failures.js";
-import { isUnknownRequest, RouterClient } from "../src/router-client.js";
+import { Failed, isUnknownRequest, Late } from "../src/failures.js";
+import { RouterClient } from "../src/router-client.js";
 
 /** Longer than anything here takes. */
 const DEADLINE = 60_000;
@@ -24,7 +24,10 @@ async function withRouter(manner, play) {
   }
 }
 
-const ping = { command: { command: "ping" }, hear: (event) => (event.type === "pong" ? { value: event.pid } : undefined) };
+const ping = {
+  command: { command: "ping" },
+  hear: (event) => (event.type === "pong" ? { value: event.pid } : undefined),
+};
 const inject = {
   command: { command: "inject", content: "x" },
   hear: (event) => (event.type === "inject_ack" ? { value: "accepted" } : undefined),
@@ -38,13 +41,17 @@ test("a prompt whose router died before it answered is said again under the same
 
 test("a turn whose router dies in the middle is told whole and once", () =>
   withRouter("dies in mid-turn", async (client, past) => {
-    const followed = client.follow("p");
+    const followed = client.prompts.follow("p");
     const writing = [];
     followed.watchers.add(() => writing.push(followed.turns.each[0].writing));
-    assert.equal(await client.until(followed, (turns) => turns.isOver, { ms: DEADLINE }), true);
+    assert.equal(await client.prompts.until(followed, (turns) => turns.isOver, { ms: DEADLINE }), true);
     assert.deepEqual(followed.turns.each[0].answer, { text: "whole answer", isCut: false });
-    assert.equal(writing.every((text) => "whole answer".startsWith(text)), true, `${writing}`);
-    client.unfollow(followed);
+    assert.equal(
+      writing.every((text) => "whole answer".startsWith(text)),
+      true,
+      `${writing}`,
+    );
+    client.prompts.unfollow(followed);
     assert.deepEqual(past(), ["born", "recall p", "born", "recall p"]);
     assert.deepEqual(client.open, { requests: 0, followed: 0 });
   }));
@@ -52,45 +59,71 @@ test("a turn whose router dies in the middle is told whole and once", () =>
 test("what was said is read from its start by each who asks, also beside one another", () =>
   withRouter("", async (client) => {
     const reader = () => {
-      const read = { text: [], begin: () => (read.text = []), recalled: () => {}, event: (event) => read.text.push(event.type) };
+      const read = {
+        text: [],
+        begin: () => (read.text = []),
+        recalled: () => {},
+        event: (event) => read.text.push(event.type),
+      };
       return read;
     };
     const readers = [reader(), reader(), reader()];
-    const followed = client.follow("p");
-    await Promise.all(readers.map((one) => client.read("p", one, { ms: DEADLINE })));
+    const followed = client.prompts.follow("p");
+    await Promise.all(readers.map((one) => client.prompts.read("p", one, { ms: DEADLINE })));
     for (const { text } of readers)
-      assert.deepEqual(text, ["inject_ack", "turn_started", "assistant_delta", "assistant_delta", "assistant", "turn_complete"]);
-    assert.equal(await client.until(followed, (turns) => turns.isOver, { ms: DEADLINE }), true);
-    client.unfollow(followed);
+      assert.deepEqual(text, [
+        "inject_ack",
+        "turn_started",
+        "assistant_delta",
+        "assistant_delta",
+        "assistant",
+        "turn_complete",
+      ]);
+    assert.equal(await client.prompts.until(followed, (turns) => turns.isOver, { ms: DEADLINE }), true);
+    client.prompts.unfollow(followed);
   }));
 
 test("an unknown name is told as that, and known once it is", () =>
   withRouter("", async (client) => {
-    const followed = client.follow("nothing");
-    await assert.rejects(client.until(followed, () => true, { ms: DEADLINE }), isUnknownRequest);
-    client.unfollow(followed);
-    await assert.rejects(client.read("nothing", { begin() {}, recalled() {}, event() {} }, { ms: DEADLINE }), isUnknownRequest);
+    const followed = client.prompts.follow("nothing");
+    await assert.rejects(
+      client.prompts.until(followed, () => true, { ms: DEADLINE }),
+      isUnknownRequest,
+    );
+    client.prompts.unfollow(followed);
+    await assert.rejects(
+      client.prompts.read("nothing", { begin() {}, recalled() {}, event() {} }, { ms: DEADLINE }),
+      isUnknownRequest,
+    );
   }));
 
 test("who waits is released by time and by a signal, and a router that reads nothing is no deadlock", () =>
   withRouter("deaf", async (client) => {
-    await assert.rejects(client.look(ping, { ms: 50, late: "later" }), (error) => error instanceof Late && error.message === "later");
+    await assert.rejects(
+      client.look(ping, { ms: 50, late: "later" }),
+      (error) => error instanceof Late && error.message === "later",
+    );
     const cancel = new AbortController();
     const content = { ...inject, command: { command: "inject", content: "x".repeat(1024 * 1024) } };
     const waiting = client.act("p", content, { ms: DEADLINE, signal: cancel.signal });
     cancel.abort(new Error("cancelled"));
     await assert.rejects(waiting, /cancelled/);
     assert.equal(client.open.requests, 1, "what acts is kept, what looks is not");
-    const many = Array.from({ length: 70 }, (_, number) => client.act(`p${number}`, content, { ms: 50 }).catch((error) => error));
+    const many = Array.from({ length: 70 }, (_, number) =>
+      client.act(`p${number}`, content, { ms: 50 }).catch((error) => error),
+    );
     const errors = await Promise.all(many);
-    assert.equal(errors.some((error) => /too much is waiting/.test(error.message)), true);
+    assert.equal(
+      errors.some((error) => /too much is waiting/.test(error.message)),
+      true,
+    );
     assert.equal(client.open.requests < 64, true);
   }));
 
 test("all who wait are released when the client closes, and nothing is asked any more", () =>
   withRouter("deaf", async (client) => {
-    const followed = client.follow("p");
-    const waiting = [client.look(ping, { ms: DEADLINE }), client.until(followed, () => true, { ms: DEADLINE })];
+    const followed = client.prompts.follow("p");
+    const waiting = [client.look(ping, { ms: DEADLINE }), client.prompts.until(followed, () => true, { ms: DEADLINE })];
     const released = waiting.map((one) => assert.rejects(one, /the plugin/));
     client.release(new Failed("OpenClaw ends the plugin"));
     await Promise.all(released);
@@ -103,7 +136,10 @@ test("a configuration that cannot be used, and a program that is not there, are 
     assert.match(logged.at(-1), /started again in/);
   });
   const client = new RouterClient(["/nowhere/codeswarm", []], () => {});
-  await assert.rejects(client.look(ping, { ms: DEADLINE }), /\/nowhere\/codeswarm cannot be started \(ENOENT\); set plugins.entries.codeswarm.config.program/);
+  await assert.rejects(
+    client.look(ping, { ms: DEADLINE }),
+    /\/nowhere\/codeswarm cannot be started \(ENOENT\); set plugins.entries.codeswarm.config.program/,
+  );
   await client.close();
 });
 

@@ -15,7 +15,8 @@ const AGAIN =
  * @param {import("../requests.js").Question<any>} question
  * @param {import("./index.js").Call} call
  */
-const act = (name, question, call) => call.swarms.client.act(name, question, { ms: PATIENCE, late: AGAIN, signal: call.signal });
+const act = (name, question, call) =>
+  call.swarms.client.act(name, question, { ms: PATIENCE, late: AGAIN, signal: call.signal });
 
 export const interrupt = {
   name: "codeswarm_interrupt",
@@ -27,7 +28,10 @@ export const interrupt = {
       swarm_id: swarmId,
       nodes,
       injection_id: text("Only this injection, as codeswarm_status names it, whether it runs or waits."),
-      idempotency_key: { ...key, description: "A name that you choose. The same name again never interrupts another turn." },
+      idempotency_key: {
+        ...key,
+        description: "A name that you choose. The same name again never interrupts another turn.",
+      },
     },
     ["swarm_id", "nodes", "idempotency_key"],
   ),
@@ -58,7 +62,9 @@ function ranksOf(chosen, nodeCount) {
   const all = Array.from({ length: nodeCount }, (_, node) => node);
   const wanted = chosen === "all" ? all : all.filter((node) => typeof chosen === "string" && names(chosen, node));
   if (wanted.length === 0)
-    throw new Failed(`nodes: ${JSON.stringify(chosen)} names no node of the swarm, which has 0 to ${nodeCount - 1}; say "all" or ranks such as "0,2-4"`);
+    throw new Failed(
+      `nodes: ${JSON.stringify(chosen)} names no node of the swarm, which has 0 to ${nodeCount - 1}; say "all" or ranks such as "0,2-4"`,
+    );
   return wanted;
 }
 
@@ -72,7 +78,11 @@ export const approve = {
       swarm_id: swarmId,
       node: count("The node that asks.", undefined, 0),
       call_id: text("The question, as codeswarm_wait names it."),
-      decision: { type: "string", enum: ["accept", "accept_for_session", "decline", "cancel"], description: "The answer." },
+      decision: {
+        type: "string",
+        enum: ["accept", "accept_for_session", "decline", "cancel"],
+        description: "The answer.",
+      },
       idempotency_key: key,
     },
     ["swarm_id", "node", "call_id", "decision", "idempotency_key"],

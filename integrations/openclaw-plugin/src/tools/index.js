@@ -57,7 +57,7 @@ export function toolFor(tool, swarms, { sessionKey, agentId } = {}) {
           swarms: ours,
           session,
           signal,
-          update: onUpdate && ((text, progress) => onUpdate(result(text, { codeswarm: progress }))),
+          update: onUpdate && ((text, progress) => shows(onUpdate, result(text, { codeswarm: progress }))),
           atEnd: (done) => ends.push(done),
           wakes: (prompt) => ours.wakes(prompt, session),
         };
@@ -73,6 +73,19 @@ export function toolFor(tool, swarms, { sessionKey, agentId } = {}) {
       }
     },
   };
+}
+
+/**
+ * A watcher that fails costs no answer, and not the process either: it is also called from timers.
+ * @param {(partial: object) => void} onUpdate
+ * @param {object} partial
+ */
+function shows(onUpdate, partial) {
+  try {
+    onUpdate(partial);
+  } catch {
+    // It sees less.
+  }
 }
 
 /**

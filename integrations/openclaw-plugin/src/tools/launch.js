@@ -22,7 +22,8 @@ export const launch = {
       nodes: count("How many nodes, each with a coding agent of its own."),
       idempotency_key: {
         ...key,
-        description: 'A name that you choose for this launch, such as "launch-review-1". The same name again never launches twice.',
+        description:
+          'A name that you choose for this launch, such as "launch-review-1". The same name again never launches twice.',
       },
       prompt: text("A first prompt for every node. Its answers are waited for under the same idempotency_key."),
       instructions: text("Standing instructions, written as AGENTS.md into each agent's working directory."),
@@ -41,7 +42,9 @@ export const launch = {
   /** @param {any} given @param {import("./index.js").Call} call */
   async run(given, call) {
     const name = given.idempotency_key;
-    const settings = Object.fromEntries(SETTINGS.filter((one) => given[one] !== undefined).map((one) => [one, given[one]]));
+    const settings = Object.fromEntries(
+      SETTINGS.filter((one) => given[one] !== undefined).map((one) => [one, given[one]]),
+    );
     const question = {
       command: {
         command: "swarm_launch",

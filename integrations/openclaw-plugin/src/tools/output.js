@@ -36,7 +36,7 @@ export const output = {
     const reading = new Reading(given.node, given.detail === true, given.offset ?? 0, limit);
     const late = "what the node said could not be read in 50 s; call codeswarm_output again with the same arguments";
     try {
-      await call.swarms.client.read(given.prompt, reading, { ms: PATIENCE, late, signal: call.signal });
+      await call.swarms.client.prompts.read(given.prompt, reading, { ms: PATIENCE, late, signal: call.signal });
     } catch (error) {
       throw aboutPrompt(given.prompt, error);
     }
@@ -88,7 +88,8 @@ export class Reading {
     const turns = this.#turns.each;
     const to = ranks(turns.map((turn) => turn.node));
     if (turns.length === 0) throw new Failed("this request gave no prompt to any node");
-    if (this.node === undefined && turns.length > 1) throw new Failed(`the prompt went to nodes ${to}; say which one as node`);
+    if (this.node === undefined && turns.length > 1)
+      throw new Failed(`the prompt went to nodes ${to}; say which one as node`);
     const turn = this.node === undefined ? turns[0] : turns.find(({ node }) => node === this.node);
     if (!turn) throw new Failed(`the prompt did not go to that node; it went to ${to}`);
     // Newlines and quotes take two characters in a reply.

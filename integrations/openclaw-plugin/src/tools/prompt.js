@@ -27,7 +27,9 @@ export const prompt = {
     {
       swarm_id: swarmId,
       nodes,
-      text: text("What the agents are asked to do. Each sees only this text and its own working directory, so say everything."),
+      text: text(
+        "What the agents are asked to do. Each sees only this text and its own working directory, so say everything.",
+      ),
       idempotency_key: promptKey,
       wait_s: count(`How many seconds to wait for the answers; ${WAIT} if left out, 0 not to wait.`, LONGEST_WAIT, 0),
     },

@@ -35,7 +35,12 @@ export const flag = (description) => ({ type: "boolean", description });
  * @param {Record<string, object>} properties
  * @param {string[]} required
  */
-export const parameters = (properties, required) => ({ type: "object", properties, required, additionalProperties: false });
+export const parameters = (properties, required) => ({
+  type: "object",
+  properties,
+  required,
+  additionalProperties: false,
+});
 
 /**
  * A selector as the router takes it: models also give numbers and lists.

@@ -15,7 +15,10 @@ export const status = {
   description:
     "Show the swarms of coding agents: all of them, or one node by node (Slurm job, queue state and reason, which nodes are up, " +
     "busy or lost, turns and tokens).",
-  parameters: parameters({ swarm_id: { ...swarmId, description: "One swarm, node by node; leave it out for a list of all." } }, []),
+  parameters: parameters(
+    { swarm_id: { ...swarmId, description: "One swarm, node by node; leave it out for a list of all." } },
+    [],
+  ),
   /** @param {any} given @param {import("./index.js").Call} call */
   async run(given, call) {
     return given.swarm_id === undefined ? list(await swarmList(call)) : summary(await statusOf(given.swarm_id, call));

@@ -54,7 +54,8 @@ function told({ node, end, answer }, room) {
 
 /** @param {Turns} turns @param {number} left @param {boolean} wakesLater */
 function next(turns, left, wakesLater) {
-  if (turns.count === 0) return "this request gave no prompt to any node; codeswarm_wait with swarm_id waits for the swarm itself";
+  if (turns.count === 0)
+    return "this request gave no prompt to any node; codeswarm_wait with swarm_id waits for the swarm itself";
   if (left > 0) return "more turns have ended: call codeswarm_wait with this cursor at once";
   if (turns.isOver) return "all turns have ended; codeswarm_output has the whole text of a node's answer";
   if (turns.pending.some((turn) => turn.questions.size > 0))

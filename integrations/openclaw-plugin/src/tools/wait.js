@@ -1,7 +1,6 @@
 // codeswarm_wait: until something of a prompt's turns, or of a swarm, is new.
 
-import { Failed, Refused } from "../failures.js";
-import { isUnknownRequest } from "../router-client.js";
+import { Failed, isUnknownRequest, Refused } from "../failures.js";
 import { Cursor } from "../turns.js";
 import { shown } from "./prompt.js";
 import { count, parameters, promptName, swarmId } from "./schema.js";
@@ -25,7 +24,10 @@ export const wait = {
     "turns. Waiting or not changes nothing: agents go on by themselves.",
   parameters: parameters(
     {
-      prompt: { ...promptName, description: "Wait for answers: the idempotency_key of a prompt, or of a launch that had one." },
+      prompt: {
+        ...promptName,
+        description: "Wait for answers: the idempotency_key of a prompt, or of a launch that had one.",
+      },
       swarm_id: { ...swarmId, description: "Or wait for a swarm to come up, change or end." },
       cursor: {
         type: "string",
@@ -53,7 +55,14 @@ async function forTurns(name, given, seconds, call) {
   const late = "the router has not told in this time what became of the prompt; wait again with the same arguments";
   const waiting = { ms: seconds * 1000, past: Math.max(PAST, seconds * 1000), late, signal: call.signal };
   try {
-    return await call.swarms.turns(name, call.session, enough, waiting, (turns) => toldTurns(name, turns, given, call.wakes(name)), shown(call));
+    return await call.swarms.turns(
+      name,
+      call.session,
+      enough,
+      waiting,
+      (turns) => toldTurns(name, turns, given, call.wakes(name)),
+      shown(call),
+    );
   } catch (error) {
     throw aboutPrompt(name, error);
   }
