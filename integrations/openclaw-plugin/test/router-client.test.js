@@ -53,7 +53,9 @@ test("a turn whose router dies in the middle is told whole and once", () =>
     );
     client.prompts.unfollow(followed);
     assert.deepEqual(past(), ["born", "recall p", "born", "recall p"]);
-    assert.deepEqual(client.open, { requests: 0, followed: 0 });
+    // The end may be heard before the recall's own end.
+    while (client.open.requests > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(client.open.followed, 0);
   }));
 
 test("what was said is read from its start by each who asks, also beside one another", () =>
