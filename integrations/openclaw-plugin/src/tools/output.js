@@ -32,7 +32,8 @@ export const output = {
   ),
   /** @param {any} given @param {import("./index.js").Call} call */
   async run(given, call) {
-    const limit = Math.min(Math.max(given.limit ?? PAGE, 1), LONGEST_PAGE);
+    // Of two characters at least, so that a pair fits and each page gets on.
+    const limit = Math.min(Math.max(given.limit ?? PAGE, 2), LONGEST_PAGE);
     const reading = new Reading(given.node, given.detail === true, given.offset ?? 0, limit);
     const late = "what the node said could not be read in 50 s; call codeswarm_output again with the same arguments";
     try {
