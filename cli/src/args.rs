@@ -7,12 +7,15 @@ use codeswarm_protocol::launch::AgentKind;
 use codeswarm_protocol::turn::Decision;
 use codeswarm_protocol::{InjectionId, JobId, NodeId, NodeSelector, SwarmId};
 
+use codeswarm_events::{ConsumerName, Kind, Since};
+
 use crate::follow::positions::SinceArgument;
 
 mod examples;
+pub mod openclaw;
 use examples::{
-    ADOPT, APPROVE, ATTACH, COMPLETIONS, DOCTOR, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, MCP, PING, PROBE, ROUTER,
-    RUN, SHUTDOWN, STATUS, TERMINATE, WORKER, overview,
+    ADOPT, APPROVE, ATTACH, COMPLETIONS, DOCTOR, EVENTS, FOLLOWER, INJECT, INTERRUPT, LAUNCH, LIST, MCP, OPENCLAW,
+    PING, PROBE, ROUTER, RUN, SHUTDOWN, STATUS, TERMINATE, WORKER, overview,
 };
 
 /// Turn a Slurm allocation, or this machine, into a fleet of coding agents
@@ -59,10 +62,6 @@ impl Options {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a process has one command line; its size does not matter"
-)]
 pub enum Command {
     /// One that talks to a router.
     #[command(flatten)]
@@ -70,9 +69,15 @@ pub enum Command {
     /// Check a set-up: the way to the cluster, Slurm, the workspace, the agent and its model
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
+    /// Tell a script or an automation what happens in swarms, every event once
+    #[command(after_help = EVENTS)]
+    Events(Events),
     /// Serve the router's commands as tools for a model, by the Model Context Protocol on standard input and output
     #[command(after_help = MCP)]
     Mcp(Common),
+    /// Make OpenClaw's agents drive swarms: install, check and uninstall the tools and the skill
+    #[command(after_help = OPENCLAW)]
+    Openclaw(openclaw::OpenClaw),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
     Completions(Completions),
@@ -422,6 +427,30 @@ pub struct Terminate {
     /// Come back when the end is asked for
     #[arg(long)]
     pub no_wait: bool,
+    /// The common options.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Only these swarms, as launch and list print them; without any: all, also those to come
+    #[arg(value_name = "SWARM")]
+    pub swarms: Vec<SwarmId>,
+    /// Go on with what comes; without it: what there is up to now
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Remember under this name what was told, and go on behind it next time
+    #[arg(long, value_name = "NAME")]
+    pub consumer: Option<ConsumerName>,
+    /// Where to begin: beginning, now, a moment (2026-03-01T12:00:00Z) or how long ago (90s, 30m, 2h, 7d). A consumer that was told
+    /// something goes on there instead. Otherwise without it: now, but with neither --follow nor --consumer the beginning
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Since>,
+    /// Which events, by type, several with commas: default, all, or such as turn_complete,assistant
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub kind: Vec<Kind>,
     /// The common options.
     #[command(flatten)]
     pub options: Options,

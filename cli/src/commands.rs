@@ -4,6 +4,7 @@ mod adopt;
 mod attach;
 mod control;
 pub mod doctor;
+pub mod events;
 mod inject;
 mod launch;
 mod look;

@@ -10,6 +10,7 @@ mod commands;
 mod completions;
 mod configuration;
 pub mod follow;
+mod openclaw;
 mod output;
 mod part;
 mod progress;
@@ -42,6 +43,15 @@ pub fn run() -> ExitCode {
             let json = options.json;
             told(doctor(args, options), json)
         }
+        Command::Events(args) => {
+            let options = args.options.clone().over(cli.options);
+            let json = options.json;
+            told(events(args, options), json)
+        }
+        Command::Openclaw(args) => {
+            let json = openclaw::is_json(&args, &cli.options);
+            told(for_openclaw(args, cli.options), json)
+        }
         Command::Mcp(args) => told(serve_models(args.options.over(cli.options)), false),
         Command::Completions(args) => told(completions::print(args.shell), false),
         Command::Router(args) => part::router(args, cli.options),
@@ -63,6 +73,20 @@ fn doctor(args: args::Doctor, options: Options) -> Result<Exit, Failure> {
     // A thread that hangs in a filesystem that does not answer must not keep the process.
     runtime.shutdown_background();
     ended
+}
+
+fn events(args: args::Events, options: Options) -> Result<Exit, Failure> {
+    log_to_stderr();
+    let runtime = runtime()?;
+    let ended = runtime.block_on(commands::events::run(args, options));
+    // A thread that writes to a reader that does not read must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+fn for_openclaw(args: args::openclaw::OpenClaw, options: Options) -> Result<Exit, Failure> {
+    log_to_stderr();
+    runtime()?.block_on(openclaw::run(args, options))
 }
 
 fn serve_models(options: Options) -> Result<Exit, Failure> {

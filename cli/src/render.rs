@@ -6,6 +6,7 @@
 pub mod checkup;
 pub mod colours;
 pub mod floor;
+pub mod line;
 pub mod message;
 pub mod words;
 

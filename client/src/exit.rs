@@ -11,8 +11,14 @@ pub enum Exit {
     Failed,
     /// The command line is wrong.
     Usage,
+    /// The file with a consumer's cursor cannot be read or written.
+    Cursor,
+    /// Another process tells the same consumer.
+    Held,
     /// Something that must not happen, happened in this program.
     Internal,
+    /// A program of somebody else that this needs is not there.
+    Absent,
     /// The router or the cluster was not reached, or the connection was lost for good.
     Unreachable,
     /// The configuration cannot be used.
@@ -30,7 +36,10 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::Cursor => 65,
+            Self::Held => 69,
             Self::Internal => 70,
+            Self::Absent => 72,
             Self::Unreachable => 75,
             Self::Config => 78,
             Self::Interrupted => 130,
@@ -51,7 +60,10 @@ Exit codes:
   0    done; all turns that were followed completed
   1    a turn failed or was interrupted, or the router refused the command
   2    the command line is wrong
+  65   the cursor of a consumer (events --consumer) cannot be read or written
+  69   another process follows under the same consumer's name
   70   a fault of this program
+  72   OpenClaw was not found, or does not run
   75   the router or the cluster was not reached, or the connection was lost for good
   78   the configuration cannot be used
   130  interrupted (Ctrl-C, SIGTERM, SIGHUP)
@@ -67,7 +79,10 @@ mod tests {
             Exit::Done,
             Exit::Failed,
             Exit::Usage,
+            Exit::Cursor,
+            Exit::Held,
             Exit::Internal,
+            Exit::Absent,
             Exit::Unreachable,
             Exit::Config,
             Exit::Interrupted,

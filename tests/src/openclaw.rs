@@ -70,6 +70,7 @@ impl<'a> OpenClaw<'a> {
             "agents": {"defaults": {"model": {"primary": format!("mock/{CHAT_MODEL}")}, "workspace": self.folder.join("agent")}},
             "models": {"mode": "merge", "providers": {"mock": {"baseUrl": model_url, "apiKey": "none",
                 "api": "openai-completions", "models": [model]}}},
+            "logging": {"file": self.folder.join("openclaw.log")},
             "gateway": {"mode": "local", "port": self.port, "bind": "loopback", "auth": {"mode": "token", "token": TOKEN}},
         })
     }
@@ -149,6 +150,17 @@ impl<'a> OpenClaw<'a> {
         cli::run_within(self.command(arguments), b"", OPENCLAW_PATIENCE)
     }
 
+    /// Runs it with success, and returns the object that it prints.
+    #[track_caller]
+    pub fn run_json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments).success();
+        let begin = output
+            .stdout
+            .find('{')
+            .unwrap_or_else(|| panic!("no object: {output:#?}"));
+        serde_json::from_str(&output.stdout[begin..]).unwrap_or_else(|error| panic!("{error}: {output:#?}"))
+    }
+
     /// Runs `codeswarm` beside it, with the workspace's configuration, to its end.
     pub fn codeswarm(&self, arguments: &[&str]) -> Output {
         let mut command = self.workspace.command(arguments);
@@ -159,23 +171,5 @@ impl<'a> OpenClaw<'a> {
     /// Starts its Gateway, and waits until it serves.
     pub fn gateway(&self) -> Gateway<'_, 'a> {
         Gateway::start(self)
-    }
-
-    /// The transcripts of its main agent's sessions, record by record.
-    pub fn transcripts(&self) -> Vec<Value> {
-        let folder = self.state_dir().join("agents/main/sessions");
-        let entries = std::fs::read_dir(&folder).map(|entries| entries.flatten().collect::<Vec<_>>());
-        let paths = entries.unwrap_or_default().into_iter().map(|entry| entry.path());
-        let files = paths.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
-        files
-            .flat_map(|path| {
-                let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                let records: Vec<Value> = text
-                    .lines()
-                    .filter_map(|line| serde_json::from_str(line).ok())
-                    .collect();
-                records
-            })
-            .collect()
     }
 }

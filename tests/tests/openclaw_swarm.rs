@@ -45,12 +45,21 @@ fn an_agent_launches_asks_waits_and_reads_and_the_answer_is_in_its_transcript() 
     let gateway = openclaw.gateway();
     let answer = gateway.ask("main", "launch 2 nodes and ask them six times seven");
     assert!(answer.to_string().contains("Node 1 answered"), "{answer:#}");
-    let transcript = openclaw.transcripts();
-    println!("{transcript:#?} {answer:#}");
-    assert!(
-        transcript
-            .iter()
-            .any(|record| record.to_string().contains("six times seven"))
+    let transcript = gateway.transcript("main");
+    let last = transcript.last().unwrap();
+    assert_eq!(
+        last["content"][0]["text"], "Node 1 answered: \"six times seven\"",
+        "{last:#}"
     );
-    println!("{:?}", gateway.stop());
+    let called: Vec<String> = model
+        .requests()
+        .last()
+        .unwrap()
+        .results()
+        .into_iter()
+        .map(|result| result.tool)
+        .collect();
+    assert_eq!(called.first().unwrap(), "codeswarm__launch", "{called:?}");
+    let (status, _) = gateway.stop();
+    assert!(status.success(), "{status}");
 }

@@ -73,6 +73,19 @@ Examples:
 
 Ctrl-C leaves and prints the --since to come back with. Ends by itself when the swarm ends.";
 
+/// Of `events`.
+pub const EVENTS: &str = "\
+Examples:
+  codeswarm events                                                  what has happened in all swarms
+  codeswarm events <swarm> --follow                                 one swarm, from now on, until it ends
+  codeswarm events --follow --json --consumer openclaw              for an automation: each event once, over all restarts
+  codeswarm events --json --consumer nightly --since 24h            a script that runs now and then: what is new since the last time
+  codeswarm events --json --kind turn_complete,assistant | jq -r 'select(.type==\"assistant\").content'
+
+What is told unless --kind says otherwise: turn_complete, inject_failed, approval_required, node_ready, node_lost, agent_exit,
+worker_error, worker_exit, swarm_launched, swarm_adopted, swarm_status, swarm_terminated. --kind default,assistant adds the answers.
+After a crash the few lines that may have been told already come again, with \"repeated\":true.";
+
 /// Of `interrupt`.
 pub const INTERRUPT: &str = "\
 Examples:
@@ -116,6 +129,17 @@ Ends with 0 if a launch can work. A short job of one node looks at the compute n
 pub const PROBE: &str = "\
 Examples:
   codeswarm probe workspace --root ~/workspace/codeswarm";
+
+/// Of `openclaw`.
+pub const OPENCLAW: &str = "\
+Examples:
+  codeswarm openclaw install --config configs/hpcfund.json     shows what it would change, and asks
+  codeswarm openclaw install --automation --yes                also wakes the main session when turns end
+  codeswarm openclaw doctor                                    whether OpenClaw has the tools, and reaches them
+  codeswarm openclaw uninstall                                 undoes it
+
+Changes OpenClaw's entry for the MCP server codeswarm, a skill, and with --automation an automation; nothing else.
+Ends with 72 if there is no OpenClaw. docs/OPENCLAW.md goes on from there.";
 
 /// Of `completions`.
 pub const COMPLETIONS: &str = "\

@@ -29,7 +29,7 @@ impl ChatRequest {
 
     /// The text of the last message of the user; empty when there is none.
     pub fn prompt(&self) -> String {
-        let last = self.messages().iter().rev().find(|message| message["role"] == "user");
+        let last = self.messages().iter().rev().find(|message| is_prompt(message));
         last.map(|message| text_of(&message["content"])).unwrap_or_default()
     }
 
@@ -55,10 +55,7 @@ impl ChatRequest {
     /// The tool calls since the last message of the user that have their results, oldest first.
     pub fn results(&self) -> Vec<ToolResult> {
         let messages = self.messages();
-        let begin = messages
-            .iter()
-            .rposition(|message| message["role"] == "user")
-            .map_or(0, |prompt| prompt + 1);
+        let begin = messages.iter().rposition(is_prompt).map_or(0, |prompt| prompt + 1);
         let since = &messages[begin..];
         let calls = || {
             since
@@ -113,6 +110,11 @@ impl ToolResult {
     }
 }
 
+/// OpenClaw adds messages of its own under the user's name.
+fn is_prompt(message: &Value) -> bool {
+    message["role"] == "user" && !text_of(&message["content"]).starts_with("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>")
+}
+
 /// The first whole JSON object in a text.
 fn object_in(text: &str) -> Option<Value> {
     text.match_indices('{').find_map(|(begin, _)| {
@@ -153,6 +155,7 @@ mod tests {
             {"role": "user", "content": [{"type": "text", "text": "launch"}]},
             {"role": "assistant", "tool_calls": [{"id": "b", "function": {"name": "tool_call", "arguments": arguments}}]},
             {"role": "tool", "tool_call_id": "b", "content": "NOTICE {not json} {\"swarm_id\":\"sw-1\"}\nend"},
+            {"role": "user", "content": [{"type": "text", "text": "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nnone"}]},
         ]));
         assert_eq!(request.prompt(), "launch");
         let results = request.results();

@@ -67,12 +67,17 @@ impl<'o, 'w> Gateway<'o, 'w> {
             message,
             "--json",
         ];
-        let output = self.openclaw.run(&arguments).success();
-        let begin = output
-            .stdout
-            .find('{')
-            .unwrap_or_else(|| panic!("no answer: {output:#?}"));
-        serde_json::from_str(&output.stdout[begin..]).unwrap_or_else(|error| panic!("{error}: {output:#?}"))
+        self.openclaw.run_json(&arguments)
+    }
+
+    /// The transcript of a session of the main agent, message by message.
+    pub fn transcript(&self, session: &str) -> Vec<Value> {
+        let session = json!({"sessionKey": format!("agent:main:{session}"), "limit": 500}).to_string();
+        let history = self
+            .openclaw
+            .run_json(&["gateway", "call", "chat.history", "--params", &session, "--json"]);
+        let messages = history["messages"].as_array();
+        messages.unwrap_or_else(|| panic!("no messages: {history:#}")).clone()
     }
 
     /// Calls a plugin's tool without a model, as `POST /tools/invoke` does: the status and the body.

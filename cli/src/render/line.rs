@@ -1,0 +1,115 @@
+//! An event as one line for people: when, who, what.
+
+use codeswarm_client::event::{Event, Said};
+use codeswarm_events::line::Wording;
+use codeswarm_protocol::Timestamp;
+use codeswarm_protocol::event::RouterWord;
+use codeswarm_protocol::record::Word;
+use serde::Deserialize;
+
+use super::colours::{Colours, Look};
+use super::words;
+use crate::plain::one_line;
+
+/// The longest text of an event.
+const LONGEST: usize = 300;
+
+/// One line an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Text {
+    colours: Colours,
+}
+
+#[derive(Deserialize)]
+struct Moment {
+    timestamp: Timestamp,
+}
+
+impl Text {
+    /// With these colours.
+    pub fn new(colours: Colours) -> Self {
+        Self { colours }
+    }
+}
+
+impl Wording for Text {
+    fn line(&self, event: &Event, repeated: bool) -> Vec<u8> {
+        let head = &event.head;
+        let when = serde_json::from_slice::<Moment>(event.line());
+        let when = when.map_or_else(|_| "-".to_owned(), |when| when.timestamp.to_string());
+        let who = match (&head.swarm_id, head.node_id) {
+            (Some(swarm), Some(node)) => format!("[swarm {swarm} | node {node}] "),
+            (Some(swarm), None) => format!("[swarm {swarm}] "),
+            (None, Some(node)) => format!("[node {node}] "),
+            (None, None) => String::new(),
+        };
+        let what = one_line(&what(event), LONGEST);
+        let colon = if what.is_empty() { "" } else { ": " };
+        let again = if repeated { " (may be repeated)" } else { "" };
+        let kind = one_line(&head.kind, 60);
+        format!(
+            "{} {}{kind}{colon}{what}{again}\n",
+            self.colours.paint(Look::Dim, &when),
+            self.colours.paint(Look::Header, &who),
+        )
+        .into_bytes()
+    }
+}
+
+/// What is said, without colours: it becomes one line.
+fn what(event: &Event) -> String {
+    let plain = Colours::OFF;
+    match event.said() {
+        Said::Worker(word) => match &word {
+            Word::TurnComplete {
+                status,
+                error,
+                duration_ms,
+                usage,
+                ..
+            } => match words::turn_end(plain, *status, error.as_ref(), Some(*duration_ms), usage.as_ref()) {
+                end if *status == codeswarm_protocol::turn::TurnStatus::Completed => format!("completed {end}"),
+                end => end,
+            },
+            Word::AssistantDelta { content, .. } | Word::Assistant { content, .. } => content.clone(),
+            Word::CommandStarted { command, .. } => words::command_line(plain, command),
+            Word::CommandCompleted {
+                command,
+                status,
+                exit_code,
+                duration_ms,
+                ..
+            } => {
+                let end = words::command_end(plain, *status, *exit_code, *duration_ms);
+                format!("{} {end}", words::command_line(plain, command))
+            }
+            Word::ToolStarted { kind, name, .. } => words::tool_line(plain, kind, name),
+            Word::Usage { usage } => words::usage_line(plain, usage),
+            Word::WorkerExit { reason, .. } => reason.clone(),
+            other => match event.head.node_id {
+                Some(node) => words::worker(plain, other, event.head.swarm_id.as_ref(), node),
+                None => String::new(),
+            },
+        },
+        Said::Router(word) => match &word {
+            RouterWord::NodeReady { host, agent } => format!("{agent} on {host}"),
+            RouterWord::SwarmLaunched {
+                node_count, provider, ..
+            }
+            | RouterWord::SwarmAdopted {
+                node_count, provider, ..
+            } => format!("{node_count} nodes, {provider}"),
+            RouterWord::SwarmStatus { status, reason, .. } => {
+                let why = reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
+                format!("{}{why}", crate::tables::swarm_state(*status))
+            }
+            RouterWord::SwarmTerminated { status, reason } => {
+                let why = reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
+                format!("{}{why}", crate::tables::swarm_state(*status))
+            }
+            word if event.head.node_id.is_some() => words::router(plain, word),
+            word => words::note(word, event.head.swarm_id.as_ref()).unwrap_or_default(),
+        },
+        Said::Unknown => String::new(),
+    }
+}
