@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use codeswarm_tests::chat_model::{ChatModel, ChatRequest, Move};
 use codeswarm_tests::cli::{cli, run_within};
-use codeswarm_tests::openclaw::{Gateway, OPENCLAW_PATIENCE, OpenClaw};
+use codeswarm_tests::openclaw::{Gateway, OPENCLAW_PATIENCE, OpenClaw, TOKEN};
 use codeswarm_tests::processes::Process;
 use codeswarm_tests::requires;
 use codeswarm_tests::workspace::{Workspace, wait_until};
@@ -216,12 +216,15 @@ fn a_gateway_stops_within_seconds_although_a_call_waits_and_the_swarm_goes_on() 
     let (swarm, job) = launch(&gateway, 1);
 
     // The command, to which no model is asked.
-    let said = command(&openclaw, "/swarm", "1");
-    assert!(said.contains(&format!("{swarm}: running, 1 × echo (local, job {job})")), "{said}");
-    let said = command(&openclaw, &format!("/swarm {}", &swarm[..6]), "2");
+    let said = command(&openclaw, "/swarm", "list");
+    assert!(
+        said.contains(&format!("{swarm}: running, 1 × echo (local, job {job})")),
+        "{said}"
+    );
+    let said = command(&openclaw, &format!("/swarm {}", &swarm[..6]), "one");
     assert!(said.contains("node 0: idle"), "{said}");
     let router_pid = router(&workspace).pid;
-    let said = command(&openclaw, "/swarm router", "3");
+    let said = command(&openclaw, "/swarm router", "router");
     assert!(said.contains(&format!("process {router_pid}, 1 live swarms")), "{said}");
     assert_eq!(model.requests().len(), 0);
 
@@ -240,18 +243,32 @@ fn a_gateway_stops_within_seconds_although_a_call_waits_and_the_swarm_goes_on() 
     assert_eq!(workspace.processes_named("--daemon").len(), 0, "its router has left");
     assert_eq!(workspace.processes_named("worker").len(), 1, "the swarm is left alone");
 
-    // The session that asked is woken by the next Gateway.
+    // The session that asked is woken by the next Gateway, although another router runs for the same state by then: the plugin's
+    // process passes lines through to that one, and takes its place when it dies.
+    let listed = cli(&workspace, &["list"]).success();
+    assert!(listed.stdout.contains(&swarm), "{listed:#?}");
+    let other = workspace.processes_named("--background").remove(0);
     let gateway = openclaw.gateway();
     model.wait_for_request("the end of the prompt", OPENCLAW_PATIENCE, |request| {
         wakes(request, "goes-on") == 1
     });
+    let through = router(&workspace).pid;
+    let said = command(&openclaw, "/swarm router", "reached");
+    let expected = format!(
+        "process {}, reached through process {through}, 1 live swarms",
+        other.pid
+    );
+    assert!(said.contains(&expected), "{said}");
+    workspace.signal(&other, Signal::KILL);
+    let said = command(&openclaw, "/swarm router", "process");
+    assert!(said.contains(&format!("process {through}, 1 live swarms")), "{said}");
     end(gateway, &workspace, &swarm);
 }
 
-/// Says a command in a chat, and returns what was answered last.
-fn command(openclaw: &OpenClaw, command: &str, key: &str) -> String {
-    let session = "agent:main:main";
-    let message = json!({"sessionKey": session, "message": command, "idempotencyKey": key}).to_string();
+/// Says a command in a chat; what was answered to it.
+fn command(openclaw: &OpenClaw, command: &str, session: &str) -> String {
+    let session = format!("agent:main:{session}");
+    let message = json!({"sessionKey": session, "message": command, "idempotencyKey": session}).to_string();
     let sent = ["gateway", "call", "chat.send", "--params", &message, "--json"];
     openclaw.run(&sent).success();
     let asked = json!({"sessionKey": session}).to_string();
@@ -261,18 +278,10 @@ fn command(openclaw: &OpenClaw, command: &str, key: &str) -> String {
             .success();
         let begin = history.stdout.find('{').unwrap_or_default();
         let history: Value = serde_json::from_str(&history.stdout[begin..]).unwrap_or_default();
-        let texts: Vec<&str> = history["messages"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|message| message["role"] == "assistant")
-            .filter_map(|message| message["content"][0]["text"].as_str())
-            .collect();
-        let wanted = key.parse::<usize>().unwrap();
-        match texts.len() >= wanted {
-            true => Ok(texts[wanted - 1].to_owned()),
-            false => Err(format!("{texts:?}")),
-        }
+        let messages = history["messages"].as_array().cloned().unwrap_or_default();
+        let answer = messages.iter().find(|message| message["role"] == "assistant");
+        let text = answer.and_then(|message| message["content"][0]["text"].as_str());
+        text.map(str::to_owned).ok_or_else(|| format!("{messages:?}"))
     })
 }
 
@@ -280,9 +289,8 @@ fn command(openclaw: &OpenClaw, command: &str, key: &str) -> String {
 fn post(port: u16, tool: &str, arguments: &Value) -> String {
     use std::io::{Read, Write};
     let body = json!({"tool": tool, "args": arguments, "sessionKey": "agent:main:main"}).to_string();
-    let token = codeswarm_tests::openclaw::TOKEN;
     let request = format!(
-        "POST /tools/invoke HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+        "POST /tools/invoke HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -292,6 +300,24 @@ fn post(port: u16, tool: &str, arguments: &Value) -> String {
     let mut answer = Vec::new();
     let _until_it_ends = connection.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Says a message in the main session; what was shown of its tools meanwhile.
+fn watched(openclaw: &OpenClaw, installed: &Path, message: &str) -> Vec<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/openclaw_stream.mjs");
+    let mut command = Command::new(installed.join("node_modules/node/bin/node"));
+    let port = openclaw.port().to_string();
+    command.arg(script).args([&port, TOKEN, "agent:main:main", message]);
+    let output = run_within(command, b"", OPENCLAW_PATIENCE).success();
+    let updates = output
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let texts = updates.map(|update| {
+        let text = update["partialResult"]["content"][0]["text"].as_str();
+        text.unwrap_or_else(|| panic!("{update:#}")).to_owned()
+    });
+    texts.collect()
 }
 
 /// How often a request tells that this prompt has ended.
@@ -331,28 +357,47 @@ fn a_session_is_woken_once_when_all_turns_of_its_prompt_have_ended_unless_it_wai
     let gateway = openclaw.gateway();
     let (swarm, _) = launch(&gateway, 3);
     let ask = |text: &str, key: &str, seconds: u32| {
-        let arguments = json!({"swarm_id": swarm, "nodes": "all", "text": text, "idempotency_key": key, "wait_s": seconds});
+        let arguments =
+            json!({"swarm_id": swarm, "nodes": "all", "text": text, "idempotency_key": key, "wait_s": seconds});
         gateway.ask("main", &format!("CALL codeswarm_prompt {arguments}"));
     };
-    // It waits, so it knows.
-    ask("quick", "waited-for", 200);
+    // It waits, so it knows; and who watches its chat sees the answers as they are written.
+    let arguments = json!({"swarm_id": swarm, "nodes": "all", "text": "[[echo deltas=30 pace_ms=100]]",
+        "idempotency_key": "waited-for", "wait_s": 200});
+    let updates = watched(&openclaw, &installed, &format!("CALL codeswarm_prompt {arguments}"));
+    let in_part = updates
+        .iter()
+        .filter(|text| text.contains("word1") && text.contains("of 3 turns have ended"));
+    assert!(in_part.count() >= 2, "{updates:#?}");
+    assert_eq!(updates.last().map(String::as_str), Some("3 of 3 turns have ended"));
     let heard = model.wait_for_request("the answers", OPENCLAW_PATIENCE, |request| {
         request.body.to_string().contains("all turns have ended")
     });
-    assert!(heard.tools().contains(&"codeswarm_prompt") || heard.tools().contains(&"tool_call"), "{:?}", heard.tools());
+    assert!(
+        heard.tools().contains(&"codeswarm_prompt") || heard.tools().contains(&"tool_call"),
+        "{:?}",
+        heard.tools()
+    );
     // It does not wait; then three nodes end one after the other, and it is told once.
     ask("[[slow seconds=2]] slow", "woken-for", 0);
-    model.wait_for_request("the wake", OPENCLAW_PATIENCE, |request| wakes(request, "woken-for") == 1);
+    model.wait_for_request("the wake", OPENCLAW_PATIENCE, |request| {
+        wakes(request, "woken-for") == 1
+    });
     // Whatever the first one or a further node's end had caused would have come before the wake of this one.
     ask("[[slow seconds=2]] again", "woken-again", 0);
     let last = model.wait_for_request("the second wake", OPENCLAW_PATIENCE, |request| {
         wakes(request, "woken-again") == 1
     });
     let text = last.body.to_string().replace('\\', "");
-    assert!(text.contains("codeswarm: all 3 turns of prompt \"woken-again\""), "{text}");
+    assert!(
+        text.contains("codeswarm: all 3 turns of prompt \"woken-again\""),
+        "{text}"
+    );
     let woken_by = |prompt: &str| {
         let requests = model.requests();
-        let turns = requests.iter().filter(|request| wakes(request, prompt) > 0 && is_wake(request));
+        let turns = requests
+            .iter()
+            .filter(|request| wakes(request, prompt) > 0 && is_wake(request));
         turns.count()
     };
     assert_eq!(woken_by("waited-for"), 0);

@@ -68,13 +68,17 @@ function waitForAll(name, seconds, call) {
  */
 export function shown(call) {
   let last = 0;
+  let seen = "";
   /** @type {NodeJS.Timeout | undefined} */
   let later;
   const show = (/** @type {import("../turns.js").Turns} */ turns) => {
     clearTimeout(later);
     later = undefined;
     last = Date.now();
-    call.update?.(progressText(turns), { ended: turns.count - turns.pending.length, turns: turns.count });
+    const text = progressText(turns);
+    if (text === seen) return;
+    seen = text;
+    call.update?.(text, { ended: turns.count - turns.pending.length, turns: turns.count });
   };
   call.atEnd(() => clearTimeout(later));
   return (/** @type {import("../turns.js").Turns} */ turns) => {
