@@ -1,5 +1,5 @@
-// A client of OpenClaw's Gateway that says a message in a session and prints what its tools show meanwhile, a JSON object each, until
-// the run has ended: node openclaw_stream.mjs PORT TOKEN SESSION MESSAGE
+// A client of OpenClaw's Gateway that says a message or a command in a session and prints what tools show meanwhile, and what is
+// answered in the end, a JSON object each: node openclaw_stream.mjs PORT TOKEN SESSION MESSAGE
 import { randomUUID } from "node:crypto";
 
 const [port, token, sessionKey, message] = process.argv.slice(2);
@@ -28,11 +28,14 @@ socket.addEventListener("message", ({ data }) => {
   if (frame.type === "res" && !frame.ok) end(1, JSON.stringify(frame));
   if (frame.type === "res" && frame.id === "1" && frame.ok)
     ask("chat.send", { sessionKey, message, idempotencyKey: randomUUID() });
-  if (frame.type !== "event" || frame.event !== "agent") return;
-  const { stream, data: told } = frame.payload;
-  if (stream === "tool" && told.phase === "update") console.log(JSON.stringify(told));
-  if (stream === "lifecycle" && told.phase === "end") end(0);
-  if (stream === "lifecycle" && told.phase === "error") end(1, JSON.stringify(told));
+  if (frame.type !== "event" || frame.payload?.sessionKey !== sessionKey) return;
+  const { stream, data: told, state, message: said } = frame.payload;
+  if (frame.event === "agent" && stream === "tool" && told.phase === "update") console.log(JSON.stringify({ shown: told }));
+  if (frame.event === "chat" && state === "final") {
+    console.log(JSON.stringify({ said }));
+    end(0);
+  }
+  if (frame.event === "chat" && (state === "error" || state === "aborted")) end(1, data);
 });
 socket.addEventListener("close", ({ code, reason }) => {
   if (code !== 1000 && code !== 1005) end(1, `closed: ${code} ${reason}`);

@@ -216,15 +216,15 @@ fn a_gateway_stops_within_seconds_although_a_call_waits_and_the_swarm_goes_on() 
     let (swarm, job) = launch(&gateway, 1);
 
     // The command, to which no model is asked.
-    let said = command(&openclaw, "/swarm", "list");
+    let (_, said) = say(&openclaw, "/swarm");
     assert!(
         said.contains(&format!("{swarm}: running, 1 × echo (local, job {job})")),
         "{said}"
     );
-    let said = command(&openclaw, &format!("/swarm {}", &swarm[..6]), "one");
+    let (_, said) = say(&openclaw, &format!("/swarm {}", &swarm[..6]));
     assert!(said.contains("node 0: idle"), "{said}");
     let router_pid = router(&workspace).pid;
-    let said = command(&openclaw, "/swarm router", "router");
+    let (_, said) = say(&openclaw, "/swarm router");
     assert!(said.contains(&format!("process {router_pid}, 1 live swarms")), "{said}");
     assert_eq!(model.requests().len(), 0);
 
@@ -253,36 +253,38 @@ fn a_gateway_stops_within_seconds_although_a_call_waits_and_the_swarm_goes_on() 
         wakes(request, "goes-on") == 1
     });
     let through = router(&workspace).pid;
-    let said = command(&openclaw, "/swarm router", "reached");
+    let (_, said) = say(&openclaw, "/swarm router");
     let expected = format!(
         "process {}, reached through process {through}, 1 live swarms",
         other.pid
     );
     assert!(said.contains(&expected), "{said}");
     workspace.signal(&other, Signal::KILL);
-    let said = command(&openclaw, "/swarm router", "process");
+    let (_, said) = say(&openclaw, "/swarm router");
     assert!(said.contains(&format!("process {through}, 1 live swarms")), "{said}");
     end(gateway, &workspace, &swarm);
 }
 
-/// Says a command in a chat; what was answered to it.
-fn command(openclaw: &OpenClaw, command: &str, session: &str) -> String {
-    let session = format!("agent:main:{session}");
-    let message = json!({"sessionKey": session, "message": command, "idempotencyKey": session}).to_string();
-    let sent = ["gateway", "call", "chat.send", "--params", &message, "--json"];
-    openclaw.run(&sent).success();
-    let asked = json!({"sessionKey": session}).to_string();
-    wait_until("the answer of the command", || {
-        let history = openclaw
-            .run(&["gateway", "call", "chat.history", "--params", &asked, "--json"])
-            .success();
-        let begin = history.stdout.find('{').unwrap_or_default();
-        let history: Value = serde_json::from_str(&history.stdout[begin..]).unwrap_or_default();
-        let messages = history["messages"].as_array().cloned().unwrap_or_default();
-        let answer = messages.iter().find(|message| message["role"] == "assistant");
-        let text = answer.and_then(|message| message["content"][0]["text"].as_str());
-        text.map(str::to_owned).ok_or_else(|| format!("{messages:?}"))
-    })
+/// Says something in the main session's chat: what tools showed meanwhile, and what was answered in the end.
+fn say(openclaw: &OpenClaw, message: &str) -> (Vec<String>, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/openclaw_stream.mjs");
+    let mut command = Command::new("node");
+    openclaw.set_environment(&mut command);
+    let port = openclaw.port().to_string();
+    command.arg(script).args([&port, TOKEN, "agent:main:main", message]);
+    let output = run_within(command, b"", OPENCLAW_PATIENCE).success();
+    let lines = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+    let (mut shown, mut said) = (Vec::new(), None);
+    for line in lines {
+        let line: Value = line;
+        let content = line.pointer("/shown/partialResult/content/0/text");
+        shown.extend(content.and_then(Value::as_str).map(str::to_owned));
+        said = line
+            .pointer("/said/content/0/text")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+    }
+    (shown, said.unwrap_or_else(|| panic!("no answer: {output:#?}")))
 }
 
 /// A call that is on its way while its Gateway is told to stop; its answer, as far as one comes.
@@ -300,24 +302,6 @@ fn post(port: u16, tool: &str, arguments: &Value) -> String {
     let mut answer = Vec::new();
     let _until_it_ends = connection.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// Says a message in the main session; what was shown of its tools meanwhile.
-fn watched(openclaw: &OpenClaw, installed: &Path, message: &str) -> Vec<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/openclaw_stream.mjs");
-    let mut command = Command::new(installed.join("node_modules/node/bin/node"));
-    let port = openclaw.port().to_string();
-    command.arg(script).args([&port, TOKEN, "agent:main:main", message]);
-    let output = run_within(command, b"", OPENCLAW_PATIENCE).success();
-    let updates = output
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let texts = updates.map(|update| {
-        let text = update["partialResult"]["content"][0]["text"].as_str();
-        text.unwrap_or_else(|| panic!("{update:#}")).to_owned()
-    });
-    texts.collect()
 }
 
 /// How often a request tells that this prompt has ended.
@@ -364,7 +348,7 @@ fn a_session_is_woken_once_when_all_turns_of_its_prompt_have_ended_unless_it_wai
     // It waits, so it knows; and who watches its chat sees the answers as they are written.
     let arguments = json!({"swarm_id": swarm, "nodes": "all", "text": "[[echo deltas=30 pace_ms=100]]",
         "idempotency_key": "waited-for", "wait_s": 200});
-    let updates = watched(&openclaw, &installed, &format!("CALL codeswarm_prompt {arguments}"));
+    let (updates, _) = say(&openclaw, &format!("CALL codeswarm_prompt {arguments}"));
     let in_part = updates
         .iter()
         .filter(|text| text.contains("word1") && text.contains("of 3 turns have ended"));
