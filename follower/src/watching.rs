@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use codeswarm_mailbox::{Mailbox, Outcome, Tail, TailError, TailStep, Wakes};
 use codeswarm_protocol::frame::Upward;
 use codeswarm_protocol::ids::Place;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::batch::{self, Pace, Unsent};
@@ -128,8 +128,8 @@ impl Watching {
         }
         while let Some(event) = self.unsent.pop() {
             // That nobody listens any more is noticed at the next turn.
-            if let Err(TrySendError::Full(event) | TrySendError::Closed(event)) = events.try_send(event) {
-                self.unsent.put_back(event);
+            if let Err(not_taken) = events.try_send(event) {
+                self.unsent.put_back(not_taken.into_inner());
                 return;
             }
         }

@@ -330,10 +330,16 @@ fn the_end_of_a_swarm_answers_what_was_asked_of_it_and_no_prompt() {
     );
     let ending = json!({"type": "swarm_status", "request_id": "t", "swarm_id": "s", "status": "terminating"});
     hear(&mut memory, ending).unwrap();
+    hear(&mut memory, event("inject_delivered", "r", "i", 4, 2)).unwrap();
+    assert_eq!(
+        lines(&memory.again()).len(),
+        2,
+        "what happens to a prompt is no end of the swarm"
+    );
     hear(&mut memory, json!({"type": "swarm_terminated", "swarm_id": "s"})).unwrap();
     assert!(memory.has_open(), "the prompt's own end is still to come");
     assert_eq!(lines(&memory.again()), [inject]);
-    hear(&mut memory, event("inject_failed", "r", "i", 4, 2)).unwrap();
+    hear(&mut memory, event("inject_failed", "r", "i", 4, 3)).unwrap();
     assert!(!memory.has_open() && memory.again().is_empty());
 }
 
