@@ -23,6 +23,7 @@ use crate::output::Output;
 
 /// Does what was asked for; `before` stood before the command.
 pub async fn run(args: OpenClaw, before: Options) -> Result<Exit, Failure> {
+    let before = args.options.over(before);
     match args.what {
         What::Install(args) => {
             let options = args.options.clone().over(before);
@@ -46,7 +47,7 @@ pub fn is_json(args: &OpenClaw, before: &Options) -> bool {
         What::Doctor(args) => &args.options,
         What::Uninstall(args) => &args.options,
     };
-    mine.json || before.json
+    mine.json || args.options.json || before.json
 }
 
 /// Whether the changes may be made. Who cannot be asked must have said it.

@@ -8,7 +8,7 @@ use codeswarm_client::background::RouterAddress;
 use codeswarm_client::connection::Connection;
 use codeswarm_client::exit::Exit;
 use codeswarm_client::failure::Failure;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::following::{Following, Line};
 use crate::telling::{Burst, Teller};
@@ -33,6 +33,9 @@ const LOOK_FOR_ANOTHER: Duration = Duration::from_secs(2);
 /// So many connections in a row may break without a single event where nobody waits for what comes.
 const FRUITLESS: u32 = 6;
 
+/// How long lines that are on their way when we are told to stop are waited for.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// What people at a terminal see besides.
 pub trait Notes {
     /// A sentence.
@@ -50,7 +53,7 @@ pub struct Follow<'a, Stop> {
     follow: bool,
     /// Absent while it writes.
     teller: Option<Teller>,
-    notes: &'a mut dyn Notes,
+    notes: &'a mut (dyn Notes + Send),
     stop: Pin<&'a mut Stop>,
     lines: Vec<Line>,
     bytes: usize,
@@ -73,7 +76,7 @@ impl<'a, Stop: Future<Output = ()>> Follow<'a, Stop> {
         following: Following,
         follow: bool,
         teller: Teller,
-        notes: &'a mut dyn Notes,
+        notes: &'a mut (dyn Notes + Send),
         stop: Pin<&'a mut Stop>,
     ) -> Result<Exit, Failure> {
         let now = Instant::now();
@@ -133,16 +136,11 @@ impl<'a, Stop: Future<Output = ()>> Follow<'a, Stop> {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
-        let mut said = Vec::new();
-        let mut note = |note: &str| said.push(note.to_owned());
-        let connected = tokio::select! {
+        let mut note = |note: &str| self.notes.note(note);
+        tokio::select! {
             () = self.stop.as_mut() => Err(stopped()),
             connected = self.address.connect(&mut note) => connected,
-        };
-        for note in said {
-            self.notes.note(&note);
         }
-        connected
     }
 
     /// The router was told to end by somebody: we wait for the next one, and do not undo that.
@@ -228,20 +226,24 @@ impl<'a, Stop: Future<Output = ()>> Follow<'a, Stop> {
         if !burst.lines.is_empty() {
             self.notes.clear();
         }
-        let told = tokio::task::spawn_blocking(move || {
+        let mut told = tokio::task::spawn_blocking(move || {
             let told = teller.tell(burst);
             (teller, told)
         });
-        tokio::select! {
-            // Then what is on its way stays in doubt.
-            () = self.stop.as_mut() => Err(stopped()),
-            told = told => {
-                let (teller, told) = told.map_err(|error| Failure::new(Exit::Internal, error.to_string(), ""))?;
-                self.teller = Some(teller);
-                self.told_at = Instant::now();
-                told
+        let told = tokio::select! {
+            () = self.stop.as_mut() => {
+                // A reader that reads has it soon; else what is on its way stays in doubt.
+                return match timeout(LAST_LINES, told).await {
+                    Ok(Ok((_, Err(failure)))) => Err(failure),
+                    _ => Err(stopped()),
+                };
             }
-        }
+            told = &mut told => told,
+        };
+        let (teller, told) = told.map_err(|error| Failure::new(Exit::Internal, error.to_string(), ""))?;
+        self.teller = Some(teller);
+        self.told_at = Instant::now();
+        told
     }
 
     fn burst(&mut self) -> Burst {

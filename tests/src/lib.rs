@@ -23,6 +23,7 @@ pub mod json_process;
 pub mod kept_worker;
 pub mod login_node;
 pub mod mcp_client;
+pub mod messages_server;
 pub mod model_server;
 pub mod openclaw;
 pub mod processes;

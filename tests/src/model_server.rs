@@ -10,20 +10,24 @@
 
 mod answer;
 mod conversation;
-mod http;
+pub(crate) mod http;
 mod options;
-mod response;
+pub(crate) mod response;
 mod script;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
+
+use answer::{answer, refusal};
+use http::Reply;
 
 pub use answer::{answer_to, big_text, stream_text};
 pub use conversation::{ModelRequest, ToolOutput};
@@ -69,10 +73,11 @@ impl ModelServer {
         let state = Arc::new(State::default());
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let shared = Arc::clone(&state);
+        let (shared, ids) = (Arc::clone(&state), AtomicU64::new(1));
+        let routes: http::Route = Arc::new(move |request| route(request, &shared, &ids));
         let thread = std::thread::Builder::new()
             .name("model-server".into())
-            .spawn(move || runtime.block_on(http::serve(listener, shared, stopped)))?;
+            .spawn(move || runtime.block_on(http::serve(listener, routes, stopped)))?;
         Ok(Self {
             address,
             state,
@@ -141,6 +146,29 @@ impl ModelServer {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
+    }
+}
+
+fn route(request: http::Request, state: &State, ids: &AtomicU64) -> Reply {
+    if request.authorization.as_deref() != Some(&format!("Bearer {KEY}")) {
+        return refusal(401, "invalid_api_key", "the key is not the model server's", None).into();
+    }
+    // Codex adds the version of its client to the query.
+    let path = request.path.split('?').next().unwrap_or_default();
+    match (request.method.as_str(), path) {
+        ("GET", "/v1/models") => {
+            let models = json!([{"id": MODEL, "object": "model", "owned_by": "codeswarm-tests"}]);
+            Reply::Json(200, None, json!({"object": "list", "data": models, "models": []}))
+        }
+        ("POST", "/v1/responses") => match serde_json::from_slice(&request.body) {
+            Ok(body) => {
+                let request = Arc::new(ModelRequest { body });
+                let attempt = state.record(Arc::clone(&request));
+                answer(&request, attempt, ids.fetch_add(1, Ordering::Relaxed)).into()
+            }
+            Err(error) => refusal(400, "bad_json", &format!("the body is not JSON: {error}"), None).into(),
+        },
+        (method, path) => refusal(404, "not_found", &format!("nothing answers {method} {path}"), None).into(),
     }
 }
 

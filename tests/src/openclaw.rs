@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 pub use gateway::Gateway;
 
 /// How long something of OpenClaw may take.
-pub const OPENCLAW_PATIENCE: Duration = Duration::from_secs(240);
+pub const OPENCLAW_PATIENCE: Duration = Duration::from_secs(600);
 /// The Gateway's token.
 pub const TOKEN: &str = "loopback-token";
 

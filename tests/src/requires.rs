@@ -20,6 +20,16 @@ pub fn codex() -> Option<PathBuf> {
     Requirement::Codex.meet()
 }
 
+/// The native program of Claude Code, from `CODESWARM_TEST_CLAUDE`.
+pub fn claude() -> Option<PathBuf> {
+    Requirement::Claude.meet()
+}
+
+/// The folder in which the Model Context Protocol's SDK is installed, from `CODESWARM_TEST_MCP_SDK`.
+pub fn mcp_sdk() -> Option<PathBuf> {
+    Requirement::McpSdk.meet()
+}
+
 /// The folder with the real OpenClaw and its Node.js, from `CODESWARM_TEST_OPENCLAW`.
 pub fn openclaw() -> Option<PathBuf> {
     Requirement::OpenClaw.meet()
@@ -99,6 +109,10 @@ fn beside_the_tests(name: &str) -> Option<PathBuf> {
 pub enum Requirement {
     /// The real Codex.
     Codex,
+    /// The real Claude Code.
+    Claude,
+    /// The Model Context Protocol's SDK, and the Node.js that runs it.
+    McpSdk,
     /// The real OpenClaw.
     OpenClaw,
     /// Node.js.
@@ -119,8 +133,10 @@ pub enum Requirement {
 
 impl Requirement {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Codex,
+        Self::Claude,
+        Self::McpSdk,
         Self::OpenClaw,
         Self::Node,
         Self::Python,
@@ -135,6 +151,8 @@ impl Requirement {
     pub fn function(self) -> &'static str {
         match self {
             Self::Codex => "codex",
+            Self::Claude => "claude",
+            Self::McpSdk => "mcp_sdk",
             Self::OpenClaw => "openclaw",
             Self::Node => "node",
             Self::Python => "python",
@@ -151,6 +169,13 @@ impl Requirement {
         match self {
             Self::Codex => {
                 "the real Codex: run `tests/run`, which installs it, or set CODESWARM_TEST_CODEX to its native program"
+            }
+            Self::Claude => {
+                "the real Claude Code: run `tests/run`, which installs it, or set CODESWARM_TEST_CLAUDE to its native program"
+            }
+            Self::McpSdk => {
+                "the SDK of the Model Context Protocol and Node.js: run `tests/run`, which installs them, or set \
+                 CODESWARM_TEST_MCP_SDK to a folder whose node_modules has it"
             }
             Self::OpenClaw => {
                 "the real OpenClaw: run `tests/run`, which installs it (850 MB from npm), or set CODESWARM_TEST_OPENCLAW to the \
@@ -179,6 +204,10 @@ impl Requirement {
     pub fn find(self) -> Option<PathBuf> {
         match self {
             Self::Codex => std::env::var_os("CODESWARM_TEST_CODEX").map(PathBuf::from),
+            Self::Claude => std::env::var_os("CODESWARM_TEST_CLAUDE").map(PathBuf::from),
+            Self::McpSdk => std::env::var_os("CODESWARM_TEST_MCP_SDK")
+                .map(PathBuf::from)
+                .filter(|_| Self::Node.find().is_some()),
             Self::OpenClaw => std::env::var_os("CODESWARM_TEST_OPENCLAW").map(PathBuf::from),
             Self::Node => on_the_path("node"),
             Self::Python => on_the_path("python3"),

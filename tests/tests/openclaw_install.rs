@@ -50,8 +50,6 @@ fn install_makes_the_probe_green_on_a_fresh_openclaw_and_uninstall_leaves_it_as_
     );
     let shown = openclaw.codeswarm(&["openclaw", "install", "--dry-run"]).success();
     assert!(shown.stdout.contains("+   \"requestTimeoutMs\": 300000"), "{shown:#?}");
-    let refused = openclaw.codeswarm(&["openclaw", "install"]);
-    assert_eq!(refused.code(), 2, "nobody can be asked: {refused:#?}");
     assert_eq!(
         (said(&openclaw), skill.exists()),
         (before.clone(), false),
@@ -76,21 +74,12 @@ fn install_makes_the_probe_green_on_a_fresh_openclaw_and_uninstall_leaves_it_as_
     for check in ["openclaw", "entry", "skill", "probe"] {
         assert_eq!(health(&healthy, check), "ok", "{healthy:#?}");
     }
-    let again = openclaw
-        .codeswarm(&["openclaw", "install", "--yes", "--json"])
-        .success();
-    assert_eq!(parts(&again), [""; 0], "{again:#?}");
-
     let undone = openclaw
         .codeswarm(&["openclaw", "uninstall", "--yes", "--json"])
         .success();
     assert_eq!(parts(&undone), ["entry", "skill"]);
     assert_eq!(said(&openclaw), before);
     assert!(!skill.parent().unwrap().exists());
-    let nothing = openclaw
-        .codeswarm(&["openclaw", "uninstall", "--yes", "--json"])
-        .success();
-    assert_eq!(parts(&nothing), [""; 0]);
 }
 
 #[test]
@@ -103,6 +92,9 @@ fn what_a_person_changed_since_stays_and_what_was_there_before_comes_back() {
     });
     let before = said(&openclaw);
     let skill = openclaw.state_dir().join("skills/codeswarm/SKILL.md");
+    let refused = openclaw.codeswarm(&["openclaw", "install"]);
+    assert_eq!(refused.code(), 2, "nobody can be asked: {refused:#?}");
+    assert_eq!((said(&openclaw), skill.exists()), (before.clone(), false));
     let made = openclaw.codeswarm(&["openclaw", "install", "--yes"]).success();
     assert!(made.stdout.contains("-   \"command\": \"/opt/by/hand\""), "{made:#?}");
     std::fs::write(&skill, "mine now\n").unwrap();

@@ -9,6 +9,9 @@ use super::Options;
 /// `openclaw`.
 #[derive(Debug, Args)]
 pub struct OpenClaw {
+    /// Options that stand before the next word.
+    #[command(flatten)]
+    pub options: Options,
     /// What to do.
     #[command(subcommand)]
     pub what: What,

@@ -113,3 +113,29 @@ fn what(event: &Event) -> String {
         Said::Unknown => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(event: &str, repeated: bool) -> String {
+        let event = Event::parse(event.into()).unwrap();
+        String::from_utf8(Text::new(Colours::OFF).line(&event, repeated)).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let at = r#""timestamp":"2026-03-01T12:00:07.106Z","swarm_id":"s-1","job_id":"7""#;
+        let answer = format!(
+            r#"{{"type":"assistant","content":"two\nlines \u001b[31mred","item_id":"m",{at},"node_id":0,"seq":8}}"#
+        );
+        insta::assert_snapshot!(line(&answer, false), @"2026-03-01T12:00:07.106Z [swarm s-1 | node 0] assistant: two lines red");
+        let end = format!(
+            r#"{{"type":"turn_complete","status":"failed","duration_ms":2100,"error":{{"class":"quota","message":"no more"}},{at},"node_id":1,"seq":9}}"#
+        );
+        insta::assert_snapshot!(line(&end, true), @"2026-03-01T12:00:07.106Z [swarm s-1 | node 1] turn_complete: the turn failed: no more; the account's quota is used up (2.1 s) (may be repeated)");
+        let over = format!(r#"{{"type":"swarm_terminated","status":"failed","reason":"TIMEOUT",{at}}}"#);
+        insta::assert_snapshot!(line(&over, false), @"2026-03-01T12:00:07.106Z [swarm s-1] swarm_terminated: failed, TIMEOUT");
+        insta::assert_snapshot!(line(r#"{"type":"of_a_later_version"}"#, false), @"- of_a_later_version");
+    }
+}

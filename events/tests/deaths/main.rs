@@ -1,5 +1,6 @@
 //! A consumer that dies at any moment, of routers that do, too: what it was told in the end, over all its lives.
 
+#[cfg(test)]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Each event of the chosen kind is told; more than once only where its process died as it was being told, and then it says so.
+#[cfg(test)]
 fn check(history: &History) {
     let mut told: BTreeMap<String, Vec<bool>> = BTreeMap::new();
     let mut firsts: BTreeMap<String, Vec<u64>> = BTreeMap::new();

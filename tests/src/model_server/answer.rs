@@ -58,6 +58,10 @@ pub fn answer(request: &ModelRequest, attempt: u32, id: u64) -> Answer {
                 response.command(command);
                 return Answer::Stream(response.completed());
             }
+            Act::Call(tool, arguments) => {
+                response.tool(tool, arguments);
+                return Answer::Stream(response.completed());
+            }
             Act::Patch(patch) => {
                 response.patch(patch, request.offers_tool("apply_patch"));
                 return Answer::Stream(response.completed());
@@ -89,7 +93,7 @@ fn pending(acts: &[Act], calls_answered: usize) -> &[Act] {
     let mut calls = acts
         .iter()
         .enumerate()
-        .filter(|(_, act)| matches!(act, Act::Exec(_) | Act::Patch(_)));
+        .filter(|(_, act)| matches!(act, Act::Exec(_) | Act::Call(..) | Act::Patch(_)));
     match calls_answered {
         0 => acts,
         count => calls.nth(count - 1).map_or(&[], |(index, _)| &acts[index + 1..]),
@@ -197,6 +201,29 @@ mod tests {
         );
         assert_eq!(outline(prompt, 2, 0), ["message", "response.completed"]);
         assert_eq!(outline(prompt, 9, 0), ["message", "response.completed"]);
+    }
+
+    #[test]
+    fn a_tool_is_called_by_its_name_and_namespace() {
+        let call = |prompt: &str| match answer(&request(prompt, 0), 0, 1) {
+            Answer::Stream(steps) => steps.into_iter().find_map(|step| match step {
+                Step::Event(event) if event["item"]["type"] == "function_call" => Some(event["item"].clone()),
+                _ => None,
+            }),
+            Answer::Refusal { body, .. } => panic!("{body}"),
+        };
+        let item = call(r#"[[call mcp__codeswarm.wait {"prompt": "k"}]] and"#).unwrap();
+        assert_eq!(
+            (&item["namespace"], &item["name"]),
+            (&json!("mcp__codeswarm"), &json!("wait"))
+        );
+        assert_eq!(item["arguments"], r#"{"prompt": "k"}"#);
+        let item = call("[[call view_image]]").unwrap();
+        assert_eq!(
+            (&item["name"], &item["arguments"]),
+            (&json!("view_image"), &json!("{}"))
+        );
+        assert_eq!(item.get("namespace"), None);
     }
 
     #[test]

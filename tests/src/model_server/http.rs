@@ -1,30 +1,30 @@
-//! HTTP/1.1 over TCP, as much of it as Codex speaks to a model server.
+//! HTTP/1.1 over TCP, as much of it as agents speak to a model server.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::answer::{Answer, answer, refusal};
+use super::answer::Answer;
 use super::response::Step;
-use super::{KEY, MODEL, ModelRequest, State};
 
 /// The longest body that is read, in bytes.
 const BODY_LIMIT: usize = 64 << 20;
 /// Events without a pause between them are written together up to this many bytes.
 const WRITE_TOGETHER: usize = 16 << 10;
 
+/// What a request is answered with.
+pub type Route = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
+
 /// Serves until `stopped` is dropped; what is still open then is closed.
-pub async fn serve(listener: std::net::TcpListener, state: Arc<State>, mut stopped: oneshot::Receiver<()>) {
+pub async fn serve(listener: std::net::TcpListener, route: Route, mut stopped: oneshot::Receiver<()>) {
     let listener =
         TcpListener::from_std(listener).unwrap_or_else(|error| panic!("the listening socket cannot be used: {error}"));
-    let ids = Arc::new(AtomicU64::new(1));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -36,7 +36,7 @@ pub async fn serve(listener: std::net::TcpListener, state: Arc<State>, mut stopp
             }
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    connections.spawn(connection(stream, Arc::clone(&state), Arc::clone(&ids)));
+                    connections.spawn(connection(stream, Arc::clone(&route)));
                 }
             }
         }
@@ -44,12 +44,12 @@ pub async fn serve(listener: std::net::TcpListener, state: Arc<State>, mut stopp
 }
 
 /// One connection, over several requests. An error means that the client is gone, which is its right.
-async fn connection(stream: TcpStream, state: Arc<State>, ids: Arc<AtomicU64>) {
+async fn connection(stream: TcpStream, route: Route) {
     let _ = stream.set_nodelay(true);
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     while let Ok(Some(request)) = read_request(&mut reader).await {
-        let outcome = match route(request, &state, &ids) {
+        let outcome = match route(request) {
             Reply::Json(status, retry_after, body) => write_json(&mut writer, status, retry_after, &body).await,
             Reply::Stream(steps) => write_stream(&mut reader, &mut writer, steps).await,
         };
@@ -60,16 +60,22 @@ async fn connection(stream: TcpStream, state: Arc<State>, ids: Arc<AtomicU64>) {
 }
 
 /// A request as it came.
-struct Request {
-    method: String,
-    path: String,
-    authorization: Option<String>,
-    body: Vec<u8>,
+pub struct Request {
+    /// `GET`, `POST` …
+    pub method: String,
+    /// With its query.
+    pub path: String,
+    /// The header of that name.
+    pub authorization: Option<String>,
+    /// What came with it.
+    pub body: Vec<u8>,
 }
 
 /// What goes back.
-enum Reply {
+pub enum Reply {
+    /// A status, the seconds of `retry-after`, a body.
     Json(u16, Option<u32>, Value),
+    /// Server-sent events.
     Stream(Vec<Step>),
 }
 
@@ -83,29 +89,6 @@ impl From<Answer> for Reply {
             } => Self::Json(status, retry_after, body),
             Answer::Stream(steps) => Self::Stream(steps),
         }
-    }
-}
-
-fn route(request: Request, state: &State, ids: &AtomicU64) -> Reply {
-    if request.authorization.as_deref() != Some(&format!("Bearer {KEY}")) {
-        return refusal(401, "invalid_api_key", "the key is not the model server's", None).into();
-    }
-    // Codex adds the version of its client to the query.
-    let path = request.path.split('?').next().unwrap_or_default();
-    match (request.method.as_str(), path) {
-        ("GET", "/v1/models") => {
-            let models = json!([{"id": MODEL, "object": "model", "owned_by": "codeswarm-tests"}]);
-            Reply::Json(200, None, json!({"object": "list", "data": models, "models": []}))
-        }
-        ("POST", "/v1/responses") => match serde_json::from_slice(&request.body) {
-            Ok(body) => {
-                let request = Arc::new(ModelRequest { body });
-                let attempt = state.record(Arc::clone(&request));
-                answer(&request, attempt, ids.fetch_add(1, Ordering::Relaxed)).into()
-            }
-            Err(error) => refusal(400, "bad_json", &format!("the body is not JSON: {error}"), None).into(),
-        },
-        (method, path) => refusal(404, "not_found", &format!("nothing answers {method} {path}"), None).into(),
     }
 }
 

@@ -88,6 +88,15 @@ impl Response {
         self.call(json!({"type": "function_call", "name": "exec_command", "arguments": arguments}));
     }
 
+    /// Adds the call of a tool by its name, behind a dot where it is in a namespace.
+    pub fn tool(&mut self, name: &str, arguments: &str) {
+        let mut call = json!({"type": "function_call", "name": name, "arguments": arguments});
+        if let Some((namespace, name)) = name.split_once('.') {
+            (call["namespace"], call["name"]) = (namespace.into(), name.into());
+        }
+        self.call(call);
+    }
+
     /// Adds a change of files: with the tool for it where Codex offers one, which depends on the model's name, else as
     /// a command, which Codex recognises.
     pub fn patch(&mut self, patch: &str, has_tool: bool) {

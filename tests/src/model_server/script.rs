@@ -5,6 +5,7 @@
 //! | `[[reason TEXT]]` | … sends a summary of its reasoning before it goes on |
 //! | `[[say TEXT]]` | … sends a whole message before it goes on |
 //! | `[[exec COMMAND]]` | … runs a command; the next marker comes into force with the command's result |
+//! | `[[call TOOL ARGUMENTS]]` | … calls a tool, such as `mcp__server.tool`, with a JSON object |
 //! | `[[patch PATCH]]` | … changes files; PATCH is what stands between `*** Begin Patch` and `*** End Patch` |
 //! | `[[stream n=50 pace_ms=5]]` | … answers with n short words, one delta each |
 //! | `[[slow]]` | … the same with n=600 pace_ms=100: a minute, to be interrupted |
@@ -43,6 +44,8 @@ pub enum Act {
     Usage(Usage),
     /// A command; ends the response.
     Exec(String),
+    /// A tool by its name, with its arguments; ends the response.
+    Call(String, String),
     /// A change of files; ends the response.
     Patch(String),
     /// The final answer instead of the quote; ends the turn.
@@ -149,6 +152,10 @@ impl Act {
             "reason" => return Ok(Self::Reason(text)),
             "say" => return Ok(Self::Say(text)),
             "exec" => return Ok(Self::Exec(text)),
+            "call" => {
+                let (tool, arguments) = text.split_once(char::is_whitespace).unwrap_or((&text, "{}"));
+                return Ok(Self::Call(tool.to_owned(), arguments.trim().to_owned()));
+            }
             "patch" => return Ok(Self::Patch(text)),
             "usage" => {
                 let usual = Usage::default();
@@ -201,7 +208,7 @@ impl Trouble {
             "hang" => Self::Hang,
             _ => {
                 return Err(ScriptError(format!(
-                    "the model server knows no marker [[{name}]]; it knows reason, say, exec, patch, stream, slow, big, \
+                    "the model server knows no marker [[{name}]]; it knows reason, say, exec, call, patch, stream, slow, big, \
                      usage, http, fail, cut, hang, empty, incomplete"
                 )));
             }
