@@ -13,12 +13,12 @@ mod router;
 
 use std::time::Duration;
 
+use codeswarm_client::swarm::SwarmNow;
+use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::command::{Command as Asked, SwarmStatus};
-use codeswarm_protocol::event::{NodeStatus, RouterWord, SwarmState};
-use codeswarm_protocol::{NodeId, Position, SwarmId};
 
 use crate::args::{Client, Options};
-use crate::event::{Event, Said};
+use crate::event::Event;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::prompt;
@@ -56,64 +56,23 @@ pub async fn run(command: Client, options: Options) -> Result<Exit, Failure> {
     }
 }
 
-/// A swarm as the router knows it now.
-struct SwarmNow {
-    event: Event,
-    status: SwarmState,
-    provider_state: Option<String>,
-    reason: Option<String>,
-    node_count: u32,
-    nodes: Vec<NodeStatus>,
-}
-
-impl SwarmNow {
-    /// Asks for it, without printing the answer.
-    async fn ask(session: &mut Session, swarm_id: &SwarmId) -> Result<Self, Failure> {
-        let request = session.request(Asked::SwarmStatus(SwarmStatus {
-            swarm_id: swarm_id.clone(),
-        }));
-        let id = request.id.clone();
-        let is_status = |event: &Event| match event.head.kind.as_str() {
-            "swarm_status" if event.head.answers(&id) => Answer::LastUnprinted,
-            _ => Answer::None,
-        };
-        let mut answers = session
-            .ask(&[request], "asking how the swarm is", ANSWER_PATIENCE, is_status)
-            .await?;
-        answers
-            .pop()
-            .and_then(Self::of)
-            .ok_or_else(|| misunderstood("swarm_status"))
-    }
-
-    fn of(event: Event) -> Option<Self> {
-        match event.said() {
-            Said::Router(RouterWord::SwarmStatus {
-                node_count,
-                status,
-                slurm_state,
-                reason,
-                nodes,
-            }) => Some(Self {
-                event,
-                status,
-                provider_state: slurm_state,
-                reason,
-                node_count,
-                nodes,
-            }),
-            _ => None,
-        }
-    }
-
-    fn ranks(&self) -> impl Iterator<Item = NodeId> + use<> {
-        (0..self.node_count).filter_map(|rank| NodeId::new(rank).ok())
-    }
-
-    /// Where each node's stream stands.
-    fn positions(&self) -> impl Iterator<Item = (NodeId, Position)> {
-        self.nodes.iter().map(|node| (node.node_id, Position::at(node.seq)))
-    }
+/// Asks for a swarm, without printing the answer.
+async fn swarm_now(session: &mut Session, swarm_id: &SwarmId) -> Result<SwarmNow, Failure> {
+    let request = session.request(Asked::SwarmStatus(SwarmStatus {
+        swarm_id: swarm_id.clone(),
+    }));
+    let id = request.id.clone();
+    let is_status = |event: &Event| match event.head.kind.as_str() {
+        "swarm_status" if event.head.answers(&id) => Answer::LastUnprinted,
+        _ => Answer::None,
+    };
+    let mut answers = session
+        .ask(&[request], "asking how the swarm is", ANSWER_PATIENCE, is_status)
+        .await?;
+    answers
+        .pop()
+        .and_then(SwarmNow::of)
+        .ok_or_else(|| misunderstood("swarm_status"))
 }
 
 /// What an interrupted command tells besides.

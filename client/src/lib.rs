@@ -14,3 +14,4 @@ pub mod failure;
 pub mod plain;
 pub mod rejection;
 pub mod request;
+pub mod swarm;

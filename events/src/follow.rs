@@ -205,7 +205,8 @@ impl<'a, Stop: Future<Output = ()>> Follow<'a, Stop> {
                 _ = tick.tick() => {
                     self.look_for_the_reader()?;
                     self.notes.waiting("waiting for events", self.heard_at.elapsed());
-                    if self.lines.is_empty() && self.told_at.elapsed() >= PASSED_OVER {
+                    let settled = self.following.left_out().is_none();
+                    if settled && self.lines.is_empty() && self.told_at.elapsed() >= PASSED_OVER {
                         self.tell().await?;
                     }
                 }

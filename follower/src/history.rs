@@ -136,17 +136,21 @@ pub fn carry_out(mailbox: &Mailbox, request: Request) -> Upward {
             max_bytes,
         } => {
             let part = read(mailbox, &place, from, until, max_bytes.clamp(1, MAX_PART) as usize);
-            let (part, error, may_pass) = match part {
-                Ok(part) => (part, None, false),
-                Err((at, unread)) => (Part::nothing_at(at, false), Some(unread.error), unread.may_pass),
+            let (part, unread) = match part {
+                Ok(part) => (part, None),
+                Err((at, unread)) => (Part::nothing_at(at, false), Some(unread)),
             };
+            let (may_pass, late) = unread
+                .as_ref()
+                .map_or((false, false), |unread| (unread.may_pass, unread.late));
             Upward::Part {
                 ticket,
                 offset: part.offset,
                 next: part.next,
                 done: part.done,
-                error,
+                error: unread.map(|unread| unread.error),
                 may_pass,
+                late,
                 data: part.data,
             }
         }
@@ -173,6 +177,8 @@ fn heartbeats(mailbox: &Mailbox, job_id: &JobId, node_count: u32) -> Bytes {
 struct Unread {
     error: String,
     may_pass: bool,
+    /// Bytes that the file has and does not show yet.
+    late: bool,
 }
 
 impl Unread {
@@ -180,6 +186,7 @@ impl Unread {
         Self {
             error: error.to_string(),
             may_pass: matches!(error, TailError::Later { .. }),
+            late: false,
         }
     }
 
@@ -188,6 +195,7 @@ impl Unread {
         Self {
             error: format!("there is no outbox of {place}, neither in the outbox nor in the archive"),
             may_pass: mailbox.filesystem().is_network(),
+            late: false,
         }
     }
 }
@@ -196,6 +204,7 @@ impl From<MailboxError> for Unread {
     fn from(error: MailboxError) -> Self {
         Self {
             may_pass: error.may_pass(),
+            late: false,
             error: error.to_string(),
         }
     }
@@ -255,7 +264,12 @@ fn read(mailbox: &Mailbox, place: &Place, from: ReadFrom, until: u64, max_bytes:
             }
             TailStep::Nothing if tail.in_doubt() && until == u64::MAX => {
                 let error = format!("bytes of the outbox of {place} have not come yet, from byte {at} on");
-                return Err((at, Unread { error, may_pass: true }));
+                let unread = Unread {
+                    error,
+                    may_pass: true,
+                    late: true,
+                };
+                return Err((at, unread));
             }
             TailStep::Nothing | TailStep::Ended { .. } | TailStep::Shrunk { .. } => break,
         }
@@ -294,6 +308,7 @@ fn offset_after(mailbox: &Mailbox, place: &Place, seq: Seq, until: u64) -> Resul
             path.display()
         ),
         may_pass: true,
+        late: false,
     };
     if mailbox.filesystem().is_network() {
         // A record in a page whose copy is old would not be one, and the next would be taken for the first.

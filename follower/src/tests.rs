@@ -19,12 +19,18 @@ pub struct Faults(Arc<Counts>);
 struct Counts {
     opens: AtomicU32,
     syncs: AtomicU32,
+    reads: AtomicU32,
 }
 
 impl Faults {
     /// So many files are gone when they are opened to be read.
     pub fn next_opens(&self, count: u32) {
         self.0.opens.store(count, Ordering::SeqCst);
+    }
+
+    /// So many reads of a file that is open fail.
+    pub fn next_reads(&self, count: u32) {
+        self.0.reads.store(count, Ordering::SeqCst);
     }
 
     /// So many syncs of an inbox fail.
@@ -50,7 +56,10 @@ impl Storage for Faults {
                 path: path.to_owned(),
                 source: io::ErrorKind::NotFound.into(),
             }),
-            false => Disk.open_to_read(path),
+            false => Ok(Box::new(FaultyCopy {
+                file: Disk.open_to_read(path)?,
+                faults: self.clone(),
+            })),
         }
     }
 
@@ -82,6 +91,29 @@ impl Storage for Faults {
 
     fn sync_folder(&self, folder: &Path) -> Result<(), MailboxError> {
         Disk.sync_folder(folder)
+    }
+}
+
+#[derive(Debug)]
+struct FaultyCopy {
+    file: Box<dyn ReadFile>,
+    faults: Faults,
+}
+
+impl ReadFile for FaultyCopy {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read(&self, into: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()> {
+        match fails(&self.faults.0.reads) {
+            true => Err(rustix::io::Errno::STALE.into()),
+            false => self.file.read(into, offset, length),
+        }
+    }
+
+    fn forget_copy(&self, offset: u64) {
+        self.file.forget_copy(offset);
     }
 }
 

@@ -94,7 +94,6 @@ impl Inotify {
             let event = match events.next() {
                 Ok(event) => event,
                 Err(Errno::AGAIN) => return Ok(told),
-                Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             };
             let kind = event.events();

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use codeswarm_client::event::{Event, Said};
 use codeswarm_client::request::Request;
+use codeswarm_client::swarm::SwarmNow;
 use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::command::{Command, SwarmList, SwarmStatus};
-use codeswarm_protocol::event::{NodeState, NodeStatus, RouterWord, SwarmState};
+use codeswarm_protocol::event::{NodeState, RouterWord};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -20,60 +21,13 @@ pub const PATIENCE: Duration = Duration::from_secs(25);
 /// What to say when it does not.
 pub const LATE: &str = "the router has not answered in 25 s; call doctor, which tells what is wrong";
 
-/// A swarm as the router knows it.
-#[derive(Debug)]
-pub struct SwarmNow {
-    pub node_count: u32,
-    status: SwarmState,
-    slurm_state: Option<String>,
-    reason: Option<String>,
-    job_id: Option<String>,
-    nodes: Vec<NodeStatus>,
-}
-
-impl SwarmNow {
-    /// The answer to `swarm_status`.
-    pub fn of(event: &Event) -> Self {
-        let job_id = event.head.job_id.as_ref().map(ToString::to_string);
-        match event.said() {
-            Said::Router(RouterWord::SwarmStatus {
-                node_count,
-                status,
-                slurm_state,
-                reason,
-                nodes,
-            }) => Self {
-                node_count,
-                status,
-                slurm_state,
-                reason,
-                job_id,
-                nodes,
-            },
-            _ => Self {
-                node_count: 0,
-                status: SwarmState::Pending,
-                slurm_state: None,
-                reason: None,
-                job_id,
-                nodes: Vec::new(),
-            },
-        }
-    }
-
-    /// Whether it has ended.
-    pub fn is_over(&self) -> bool {
-        self.status.is_over()
-    }
-
-    /// What a wait holds against later: its state and how many nodes are up.
-    pub fn cursor(&self) -> String {
-        let up = self.nodes.iter().filter(|node| is_up(node.state)).count();
-        let slurm = self.slurm_state.as_deref().unwrap_or_default();
-        format!("{} {up}/{} {slurm}", word(self.status), self.node_count)
-            .trim_end()
-            .to_owned()
-    }
+/// What a wait holds against later: its state and how many nodes are up.
+pub fn cursor(now: &SwarmNow) -> String {
+    let up = now.nodes.iter().filter(|node| is_up(node.state)).count();
+    let slurm = now.slurm_state.as_deref().unwrap_or_default();
+    format!("{} {up}/{} {slurm}", word(now.status), now.node_count)
+        .trim_end()
+        .to_owned()
 }
 
 fn is_up(state: NodeState) -> bool {
@@ -138,7 +92,7 @@ pub async fn status(desk: &Desk, status: Status) -> Reply {
 pub async fn swarm_now(desk: &Desk, swarm_id: &SwarmId) -> Result<SwarmNow, Trouble> {
     let swarm_id = swarm_id.clone();
     let request = look(Command::SwarmStatus(SwarmStatus { swarm_id }));
-    let is_status = |event: &Event| (event.head.kind == "swarm_status").then(|| SwarmNow::of(event));
+    let is_status = |event: &Event| SwarmNow::of(event.clone());
     desk.ask(&mut Once::new(request, PATIENCE, is_status)).await
 }
 
@@ -166,7 +120,7 @@ pub fn summary(swarm_id: &SwarmId, now: &SwarmNow) -> Value {
     });
     let mut value = json!({
         "swarm_id": swarm_id,
-        "job_id": now.job_id,
+        "job_id": now.event.head.job_id,
         "status": word(now.status),
         "node_count": now.node_count,
         "nodes_by_state": states,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use codeswarm_client::event::{Event, Said};
 use codeswarm_client::request::Request;
+use codeswarm_client::swarm::SwarmNow;
 use codeswarm_protocol::command::{Command, Recall, Subscribe, SwarmStatus};
 use codeswarm_protocol::event::RouterWord;
 use codeswarm_protocol::{NodeId, RequestId, SwarmId};
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use crate::asking::{Desk, Heard, Question, Trouble, look};
 use crate::parameters::Wait;
 use crate::reply::{Reply, head, shortened, sorry, sorry_about};
-use crate::status::{SwarmNow, summary};
+use crate::status::{cursor, summary};
 use crate::turns::{Cursor, Turns};
 
 /// How long is waited if nothing is said, and at most: clients give up after 60 s unless they are told otherwise.
@@ -205,14 +206,15 @@ impl Question for Watching<'_> {
         if event.head.swarm_id.as_ref() != Some(self.swarm_id) {
             return Heard::More;
         }
+        let status = SwarmNow::of(event.clone());
+        if let Some(now) = status.filter(|now| now.nodes.len() == now.node_count as usize) {
+            let now = self.now.insert(now);
+            return match cursor(now) == self.seen && !now.status.is_over() && Instant::now() < self.until {
+                true => Heard::More,
+                false => Heard::Answer(()),
+            };
+        }
         match event.said() {
-            Said::Router(RouterWord::SwarmStatus { nodes, node_count, .. }) if nodes.len() == node_count as usize => {
-                let now = self.now.insert(SwarmNow::of(event));
-                match now.cursor() == self.seen && !now.is_over() && Instant::now() < self.until {
-                    true => Heard::More,
-                    false => Heard::Answer(()),
-                }
-            }
             Said::Router(
                 RouterWord::SwarmStatus { .. }
                 | RouterWord::NodeReady { .. }
@@ -237,8 +239,8 @@ async fn for_swarm(desk: &Desk, swarm_id: SwarmId, seen: String, until: Instant)
     match (asked, now) {
         (Ok(()) | Err(Trouble::Late), Some(now)) => {
             let mut value = summary(&swarm_id, &now);
-            value["changed"] = json!(now.cursor() != seen);
-            value["cursor"] = json!(now.cursor());
+            value["changed"] = json!(cursor(&now) != seen);
+            value["cursor"] = json!(cursor(&now));
             Ok(value)
         }
         (Err(trouble), _) => {

@@ -205,6 +205,10 @@ pub enum Upward {
         /// bytes come late.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         may_pass: bool,
+        /// The file has bytes there that cannot be right yet. Whoever follows the file waits for them, much longer than for
+        /// other trouble, and passes over them in the end if more stands behind.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        late: bool,
         /// Whole lines.
         #[serde(skip)]
         data: Bytes,

@@ -1,7 +1,7 @@
 //! `codeswarm events` with a real router and real swarms: what a consumer is told over the deaths of either side.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 use codeswarm_tests::cli::cli;
@@ -21,9 +21,12 @@ fn follow(workspace: &Workspace, arguments: &[&str]) -> JsonProcess {
 fn consumer(workspace: &Workspace, name: &str, arguments: &[&str]) -> JsonProcess {
     let process = follow(workspace, &[&["--consumer", name], arguments].concat());
     let file = workspace.state_dir().join(format!("consumers/{name}.json"));
-    wait_until("the consumer is known", || match file.exists() {
-        true => Ok(()),
-        false => Err(process.stderr()),
+    wait_until("the consumer is known", || {
+        let cursor = std::fs::read_to_string(&file).unwrap_or_default();
+        match cursor.contains("told") && !cursor.contains("before_now") {
+            true => Ok(()),
+            false => Err(process.stderr()),
+        }
     });
     process
 }
@@ -324,39 +327,49 @@ fn a_reader_that_goes_away_ends_it_quietly_at_what_was_written() {
     let workspace = Workspace::echo();
     let swarm = Swarm::left_running(&workspace, 1);
     cli(&workspace, &["events", "--consumer", "ci"]).success();
-    inject(&workspace, &swarm, "first");
-    let mut command = workspace.command(&[
-        "events",
-        "--follow",
-        "--json",
-        "--consumer",
-        "ci",
-        "--kind",
-        "turn_complete",
-    ]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["type"], "turn_complete");
-    // Nothing happens, and still it must not stay: whoever comes next would find the consumer taken.
-    drop(stdout);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
-        (Some(141), "")
-    );
-    inject(&workspace, &swarm, "second");
-    let told = cli(
-        &workspace,
-        &["events", "--json", "--consumer", "ci", "--kind", "turn_complete"],
-    )
-    .success()
-    .json_lines();
+    let (pipe, to_pipe) = std::io::pipe().unwrap();
+    // What Node.js gives to its children.
+    let (socket, to_socket) = std::os::unix::net::UnixStream::pair().unwrap();
+    let readers: [(Box<dyn Read>, Stdio); 2] = [
+        (Box::new(pipe), to_pipe.into()),
+        (Box::new(socket), std::os::fd::OwnedFd::from(to_socket).into()),
+    ];
+    for (reader, stdout) in readers {
+        inject(&workspace, &swarm, "to a reader");
+        let only_ends = [
+            "events",
+            "--follow",
+            "--json",
+            "--consumer",
+            "ci",
+            "--kind",
+            "turn_complete",
+        ];
+        let mut command = workspace.command(&only_ends);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It holds the writing end, too.
+        drop(command);
+        let mut reader = BufReader::new(reader);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let told: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (&told["type"], &told["repeated"]),
+            (&Value::from("turn_complete"), &Value::Null)
+        );
+        // Nothing happens, and still it must not stay: whoever comes next would find the consumer taken.
+        drop(reader);
+        let status = wait_until("it has ended", || {
+            child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+        });
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((status.code(), said.as_str()), (Some(141), ""));
+    }
+    inject(&workspace, &swarm, "to the next one");
+    let ends = ["events", "--json", "--consumer", "ci", "--kind", "turn_complete"];
+    let told = cli(&workspace, &ends).success().json_lines();
     assert_eq!((told.len(), &told[0]["repeated"]), (1, &Value::Null), "{told:#?}");
     end(&workspace, &[&swarm]);
 }

@@ -51,7 +51,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 19] = [
     (
         "fuzz-targets",
         &[
-            "protocol", "configs", "mailbox", "agents", "slurm", "worker", "follower", "link", "router",
+            "protocol", "configs", "mailbox", "agents", "slurm", "worker", "follower", "link", "router", "events",
         ],
     ),
     ("hostfs", &[]),

@@ -1,6 +1,6 @@
 //! `attach`.
 
-use super::SwarmNow;
+use super::swarm_now;
 use crate::args::Attach;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -12,7 +12,7 @@ use crate::tables::swarm_state;
 
 /// Shows all that a swarm says.
 pub async fn attach(mut session: Session, args: Attach) -> Result<Exit, Failure> {
-    let now = SwarmNow::ask(&mut session, &args.swarm_id).await?;
+    let now = swarm_now(&mut session, &args.swarm_id).await?;
     let positions: Positions = match &args.since {
         Some(since) => since.positions(now.ranks()),
         // Exactly what this answer covers lies behind; everything after it is new.

@@ -7,7 +7,7 @@ use codeswarm_protocol::NodeId;
 use codeswarm_protocol::command::{self, ApproveExecution, Command, SwarmTerminate, Target};
 use codeswarm_protocol::event::{RouterWord, SwarmState};
 
-use super::{ANSWER_PATIENCE, SwarmNow, if_interrupted};
+use super::{ANSWER_PATIENCE, if_interrupted, swarm_now};
 use crate::args::{Approve, Interrupt, Terminate};
 use crate::event::{Event, Said};
 use crate::exit::Exit;
@@ -20,7 +20,7 @@ const END_PATIENCE: Duration = Duration::from_secs(180);
 
 /// Ends the running turn of nodes.
 pub async fn interrupt(mut session: Session, args: Interrupt) -> Result<Exit, Failure> {
-    let now = SwarmNow::ask(&mut session, &args.swarm_id).await?;
+    let now = swarm_now(&mut session, &args.swarm_id).await?;
     let nodes = args
         .nodes
         .resolve(now.node_count)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use codeswarm_protocol::NodeId;
 use codeswarm_protocol::command::{self, Command, Target};
 
-use super::{ANSWER_PATIENCE, SwarmNow};
+use super::{ANSWER_PATIENCE, swarm_now};
 use crate::args::Inject;
 use crate::event::Event;
 use crate::exit::Exit;
@@ -16,7 +16,7 @@ use crate::session::{Answer, Session};
 
 /// Sends a prompt, and follows its turns unless told not to.
 pub async fn inject(mut session: Session, args: Inject, prompt: String) -> Result<Exit, Failure> {
-    let now = SwarmNow::ask(&mut session, &args.swarm_id).await?;
+    let now = swarm_now(&mut session, &args.swarm_id).await?;
     let nodes = args
         .nodes
         .resolve(now.node_count)

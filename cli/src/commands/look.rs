@@ -6,7 +6,7 @@ use codeswarm_protocol::SwarmId;
 use codeswarm_protocol::command::{Command, SwarmList};
 use codeswarm_protocol::event::RouterWord;
 
-use super::{ANSWER_PATIENCE, SwarmNow, misunderstood};
+use super::{ANSWER_PATIENCE, misunderstood, swarm_now};
 use crate::event::{Event, Said};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -43,7 +43,7 @@ pub async fn list(mut session: Session) -> Result<Exit, Failure> {
 
 /// A swarm, node by node.
 pub async fn status(mut session: Session, swarm_id: SwarmId) -> Result<Exit, Failure> {
-    let now = SwarmNow::ask(&mut session, &swarm_id).await?;
+    let now = swarm_now(&mut session, &swarm_id).await?;
     if session.json() {
         Output.line(now.event.line())?;
         return Ok(Exit::Done);
@@ -52,7 +52,7 @@ pub async fn status(mut session: Session, swarm_id: SwarmId) -> Result<Exit, Fai
         swarm_id: swarm_id.as_str(),
         job_id: now.event.head.job_id.as_ref().map(|job| job.as_str()),
         status: now.status,
-        provider_state: now.provider_state.as_deref(),
+        provider_state: now.slurm_state.as_deref(),
         reason: now.reason.as_deref(),
         node_count: now.node_count,
         nodes: &now.nodes,

@@ -11,6 +11,7 @@ use codeswarm_events::cursor::{Cursor, Mark};
 use codeswarm_events::following::{Following, Line, Wanted};
 use codeswarm_events::kinds::Kinds;
 use codeswarm_events::line::Json;
+use codeswarm_events::start::LeftOut;
 use codeswarm_events::telling::{Burst, Keep, Output, Teller, Unwritten};
 use codeswarm_protocol::command::{Command, Since};
 use codeswarm_protocol::{Position, RequestId};
@@ -46,12 +47,17 @@ pub struct History {
     pub states: BTreeMap<String, String>,
     pub in_doubt: BTreeSet<String>,
     pub deaths: usize,
+    pub from_now: bool,
 }
 
 /// What outlives a process, and how long it has to live.
 #[derive(Default)]
 struct Disk {
     cursor: Option<Vec<u8>>,
+    /// Where each node stood when the consumer began with it; 0 for one that came later.
+    began: BTreeMap<String, Position>,
+    has_begun: bool,
+    asked: Asked,
     /// Of each life, what reached the reader.
     read: Vec<Vec<u8>>,
     dies_after: Option<(usize, usize)>,
@@ -72,6 +78,20 @@ impl Disk {
     }
 }
 
+impl Disk {
+    fn kept(&mut self, cursor: &Cursor) {
+        // Of all swarms, now is where the first subscription stands; of named ones it comes one by one.
+        let begins = self.asked.named || (!self.has_begun && cursor.left_out.is_none());
+        if self.asked.from_now && begins {
+            self.has_begun = true;
+            for (place, position) in &cursor.told.nodes {
+                self.began.entry(place.stem()).or_insert(*position);
+            }
+        }
+        self.cursor = Some(cursor.write().unwrap());
+    }
+}
+
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Disk>>);
 
@@ -88,12 +108,12 @@ impl Keep for Shared {
         if let Some(bytes) = disk.operates() {
             // Right before the rename, or right after it.
             if bytes % 2 == 1 {
-                disk.cursor = Some(cursor.write().unwrap());
+                disk.kept(cursor);
             }
             disk.dead = true;
             return Err(killed());
         }
-        disk.cursor = Some(cursor.write().unwrap());
+        disk.kept(cursor);
         Ok(())
     }
 }
@@ -160,10 +180,21 @@ struct Process {
     /// What the router has sent and the process has not read.
     on_the_way: VecDeque<Value>,
     follows_all: bool,
+    follows: BTreeSet<String>,
+}
+
+/// What the consumer asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// The two swarms by name, which are there from the start.
+    pub named: bool,
+    /// Only what happens from now on.
+    pub from_now: bool,
 }
 
 #[derive(Default)]
 pub struct World {
+    asked: Asked,
     swarms: Vec<Swarm>,
     disk: Shared,
     process: Option<Process>,
@@ -172,6 +203,18 @@ pub struct World {
 }
 
 impl World {
+    pub fn new(asked: Asked) -> Self {
+        let mut world = Self {
+            asked,
+            ..Self::default()
+        };
+        if asked.named {
+            world.launches();
+            world.launches();
+        }
+        world
+    }
+
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Says { node, chosen } => self.says(node as usize, chosen),
@@ -201,15 +244,18 @@ impl World {
     /// Nobody dies any more, and all that there is is told.
     pub fn finish(mut self) -> History {
         self.disk.0.lock().unwrap().dies_after = None;
-        self.start();
-        while self
-            .process
-            .as_ref()
-            .is_some_and(|process| !process.on_the_way.is_empty())
-        {
-            self.hears();
+        // Words of a swarm that was over are told by the next process, when this one has ended with it.
+        for _ in 0..2 {
+            self.start();
+            while self
+                .process
+                .as_ref()
+                .is_some_and(|process| !process.on_the_way.is_empty())
+            {
+                self.hears();
+            }
+            self.tells();
         }
-        self.tells();
         let disk = self.disk.0.lock().unwrap();
         let mut whole_lines = Vec::new();
         for life in &disk.read {
@@ -221,10 +267,11 @@ impl World {
             );
         }
         let said = self.swarms.iter().flat_map(|swarm| swarm.nodes.iter().flatten());
-        let chosen = said
-            .filter(|event| event["type"] == "turn_complete")
-            .map(name)
-            .collect();
+        let asked_for = |event: &&Value| {
+            let began = disk.began.get(&stem(event)).map_or(0, |began| began.seq.0);
+            event["type"] == "turn_complete" && event["seq"].as_u64() > Some(began)
+        };
+        let chosen = said.filter(asked_for).map(name).collect();
         let states = self.swarms.iter().map(|swarm| {
             let event = swarm.event();
             (swarm.id.clone(), format!("{} {}", event["status"], event["reason"]))
@@ -235,6 +282,7 @@ impl World {
             states: states.collect(),
             in_doubt: self.in_doubt,
             deaths: self.deaths,
+            from_now: self.asked.from_now,
         }
     }
 
@@ -277,7 +325,10 @@ impl World {
     }
 
     fn goes_out(&mut self, event: Value) {
-        if let Some(process) = self.process.as_mut().filter(|process| process.follows_all) {
+        let swarm = event["swarm_id"].as_str().unwrap();
+        if let Some(process) = &mut self.process
+            && (process.follows_all || process.follows.contains(swarm))
+        {
             process.on_the_way.push_back(event);
         }
     }
@@ -290,9 +341,15 @@ impl World {
             let mut disk = self.disk.0.lock().unwrap();
             disk.dead = false;
             disk.dies_after = None;
+            disk.asked = self.asked;
             disk.read.push(Vec::new());
             let kept = disk.cursor.as_ref().map(|text| Cursor::read(text).unwrap());
-            kept.unwrap_or_else(|| Cursor::new(Vec::new(), None))
+            let swarms = ["s-0", "s-1"]
+                .iter()
+                .filter(|_| self.asked.named)
+                .map(|id| id.parse().unwrap());
+            let left_out = self.asked.from_now.then_some(LeftOut::BeforeNow);
+            kept.unwrap_or_else(|| Cursor::new(swarms.collect(), left_out))
         };
         let wanted = Wanted {
             kinds: Kinds::chosen(&[]),
@@ -305,6 +362,7 @@ impl World {
             lines: Vec::new(),
             on_the_way: VecDeque::new(),
             follows_all: false,
+            follows: BTreeSet::new(),
         });
         self.connects();
     }
@@ -313,6 +371,7 @@ impl World {
         let Some(process) = &mut self.process else { return };
         process.on_the_way.clear();
         process.follows_all = false;
+        process.follows.clear();
         let requests = process.following.connected();
         self.asked(requests);
     }
@@ -324,10 +383,16 @@ impl World {
         };
         let event = Event::parse(event.to_string().into_bytes()).unwrap();
         let reaction = process.following.heard(&event);
-        assert!(reaction.failed.is_none() && !reaction.done, "{reaction:?}");
+        assert!(
+            reaction.failed.is_none() && (self.asked.named || !reaction.done),
+            "{reaction:?}"
+        );
         process.lines.extend(reaction.tell);
-        if reaction.keep {
+        if reaction.keep || reaction.done {
             self.tells();
+        }
+        if reaction.done {
+            self.process = None;
         }
         self.asked(reaction.send);
     }
@@ -373,10 +438,9 @@ impl World {
                 }
                 Command::Subscribe(wanted) => {
                     let of = |swarm: &&Swarm| wanted.swarm_id.as_ref().is_none_or(|id| id.as_str() == swarm.id);
-                    process
-                        .on_the_way
-                        .push_back(json!({"type": "subscribed", "request_id": request.id}));
                     let mut positions = BTreeMap::new();
+                    let mut begins = BTreeMap::new();
+                    let mut past = Vec::new();
                     for swarm in self.swarms.iter().filter(of) {
                         for (node, said) in swarm.nodes.iter().enumerate() {
                             let stem = format!("{}_{node:02}", swarm.job);
@@ -384,17 +448,28 @@ impl World {
                             let from = match &wanted.since {
                                 None => swarm.end(node),
                                 Some(Since::Everywhere(from)) => *from,
-                                Some(Since::ByNode(from)) => from.get(&stem).or(from.get("*")).copied().unwrap(),
+                                Some(Since::ByNode(from)) => {
+                                    let others = wanted.swarm_id.is_some().then_some(&Position::START);
+                                    *from.get(&stem).or(from.get("*")).or(others).unwrap()
+                                }
                             };
-                            process.on_the_way.extend(said[from.seq.0 as usize..].iter().cloned());
+                            begins.insert(stem, from.to_string());
+                            past.extend(said[from.seq.0 as usize..].iter().cloned());
                         }
                     }
+                    process
+                        .on_the_way
+                        .push_back(json!({"type": "subscribed", "request_id": request.id, "positions": begins}));
+                    process.on_the_way.extend(past);
                     process
                         .on_the_way
                         .push_back(json!({"type": "caught_up", "request_id": request.id, "positions": positions}));
                     if let Some(id) = &wanted.swarm_id {
                         let swarm = self.swarms.iter().find(|swarm| swarm.id == id.as_str()).unwrap();
                         process.on_the_way.push_back(swarm.event());
+                        if self.asked.named {
+                            process.follows.insert(id.to_string());
+                        }
                     } else {
                         process.follows_all = true;
                     }
@@ -403,6 +478,14 @@ impl World {
             }
         }
     }
+}
+
+fn stem(event: &Value) -> String {
+    format!(
+        "{}_{:02}",
+        event["job_id"].as_str().unwrap(),
+        event["node_id"].as_u64().unwrap()
+    )
 }
 
 fn name(event: &Value) -> String {

@@ -131,6 +131,23 @@ fn p4_an_outbox_that_is_renamed_while_it_is_opened_is_found_and_one_that_is_gone
     assert!(error.unwrap().contains("there is no outbox of 7_00"));
 }
 
+#[test]
+fn p4_a_handle_that_is_stale_while_a_record_is_looked_for_may_pass_and_names_file_and_record() {
+    let (_folder, mailbox, place) = prepared();
+    let faults = Faults::default();
+    let mailbox = mailbox.stored_on(Arc::new(faults.clone()));
+    fs::write(mailbox.outbox(&place), line(1) + &line(2)).unwrap();
+    faults.next_reads(1);
+    let Err((0, unread)) = read(&mailbox, &place, ReadFrom::AfterSeq(Seq(1)), 1000, 1000) else {
+        panic!("it was read")
+    };
+    assert!(unread.may_pass && !unread.late);
+    let named = unread.error.contains("the record after 1 ") && unread.error.contains("7_00");
+    assert!(named, "{}", unread.error);
+    let (data, _, error) = part(&mailbox, &place, ReadFrom::AfterSeq(Seq(1)), 1000);
+    assert_eq!((error, &data[..]), (None, line(2).as_bytes()));
+}
+
 #[tokio::test]
 async fn more_requests_than_are_worked_on_at_once_are_all_answered() {
     let (_folder, mailbox, place) = prepared();

@@ -1,6 +1,7 @@
 use std::fs;
 
 use codeswarm_mailbox::{FilesystemKind, Limits, WatchMode};
+use codeswarm_protocol::frame::Ticket;
 
 use super::*;
 
@@ -36,6 +37,24 @@ async fn p8_who_listens_no_more_while_something_waits_to_be_said_ends_the_follow
     drop(said);
     following.await.unwrap().unwrap();
     assert!(orders.send(Order::Hint(place(0))).await.is_err());
+}
+
+#[tokio::test]
+async fn p4_what_the_listener_has_no_room_for_is_said_later_and_in_order() {
+    let (_folder, _mailbox, mut watching) = watching(1);
+    let answer = |number| Upward::Pong { ticket: Ticket(number) };
+    for number in 0..5 {
+        watching.unsent.push(answer(number));
+    }
+    let (events, mut said) = mpsc::channel(2);
+    for heard in [&[0, 1][..], &[2, 3], &[4]] {
+        watching.say(events.reserve().await.unwrap(), &events);
+        for number in heard {
+            assert_eq!(said.try_recv().ok(), Some(answer(*number)));
+        }
+        assert!(said.try_recv().is_err(), "there was room for two");
+    }
+    assert!(watching.unsent.is_empty());
 }
 
 #[tokio::test]

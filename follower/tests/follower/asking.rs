@@ -305,7 +305,7 @@ async fn p6_an_outbox_whose_bytes_have_not_come_is_not_read_to_its_end() {
     .await;
     let answer = ear.hear(|event| matches!(event, Upward::Part { .. })).await;
     assert!(
-        matches!(&answer, Upward::Part { done: false, error: Some(error), .. } if error.contains("have not come")),
+        matches!(&answer, Upward::Part { done: false, error: Some(error), late: true, .. } if error.contains("have not come")),
         "{answer:?}"
     );
 }

@@ -194,17 +194,16 @@ impl Audience {
         places: Vec<Place>,
         request_id: Option<RequestId>,
     ) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        let lacks = |place: &Place| client.behind.contains_key(place);
-        let remaining = places.into_iter().filter(lacks).collect();
-        client.catching_up.push(client::CatchingUp {
-            request_id,
-            spelling: client.spelling,
-            swarm_id,
-            remaining,
-        });
+        if let Some(client) = self.clients.get_mut(&id) {
+            let lacks = |place: &Place| client.behind.contains_key(place);
+            let remaining = places.into_iter().filter(lacks).collect();
+            client.catching_up.push(client::CatchingUp {
+                request_id,
+                spelling: client.spelling,
+                swarm_id,
+                remaining,
+            });
+        }
     }
 
     /// A client hears how a swarm is from now on, and what happens to these, its nodes, outside of any prompt.

@@ -83,14 +83,12 @@ impl Recent {
     }
 
     fn drop_first_of(&mut self, place: &Place) {
-        let Some(pieces) = self.pieces.get_mut(place) else {
-            return;
-        };
-        if let Some(piece) = pieces.pop_front() {
-            self.cost = self.cost.saturating_sub(piece.cost());
-        }
-        if pieces.is_empty() {
-            self.pieces.remove(place);
+        if let Some(pieces) = self.pieces.get_mut(place) {
+            let cost = pieces.pop_front().map_or(0, |piece| piece.cost());
+            self.cost = self.cost.saturating_sub(cost);
+            if pieces.is_empty() {
+                self.pieces.remove(place);
+            }
         }
     }
 

@@ -36,6 +36,15 @@ pub struct KnownRequest {
     pub injections: Vec<(InjectionId, Place, Position)>,
 }
 
+/// Why a part of an outbox was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The file could not be read.
+    Failed,
+    /// It has bytes there that have not come yet; its follower waits for them.
+    Late,
+}
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input {
@@ -80,7 +89,7 @@ pub enum Input {
         /// Nothing stands behind it.
         done: bool,
         /// Why not.
-        error: Option<String>,
+        unread: Option<Unread>,
     },
     /// An outbox is in the archive and was read to its end.
     OutboxEnded {

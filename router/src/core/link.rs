@@ -96,6 +96,10 @@ impl Core {
     fn follow_again(&mut self, swarm_id: &SwarmId, context: &mut Context<'_>) {
         for place in self.places(swarm_id) {
             self.watch(&place, context);
+            // A new follower begins to wait anew for what it cannot read.
+            if let Some(ending) = self.nodes.get_mut(&place).and_then(|node| node.ending.as_mut()) {
+                ending.unread_since = None;
+            }
             self.look_for_the_end(&place, context);
             self.deliver_next(&place, context);
         }

@@ -24,7 +24,8 @@ mod texts;
 
 pub use answer::refusal;
 pub use effect::{
-    Change, Effect, Errand, Input, KnownRequest, Names, NotAnswered, ProviderCommand, ProviderEvent, Whom, WorkerToRun,
+    Change, Effect, Errand, Input, KnownRequest, Names, NotAnswered, ProviderCommand, ProviderEvent, Unread, Whom,
+    WorkerToRun,
 };
 pub use job::SLURM;
 pub use link::{Link, LinkTrouble};
@@ -223,8 +224,8 @@ impl Core {
                 ticket,
                 next,
                 done,
-                error,
-            } => self.outbox_read(ticket, next, done, error, context),
+                unread,
+            } => self.outbox_read(ticket, next, done, unread, context),
             Input::OutboxEnded { place } => self.outbox_ended(&place, context),
             Input::OutboxReopened { place } => self.outbox_reopened(&place, context),
             Input::Provider(event) => self.provider(event, context),

@@ -262,8 +262,8 @@ pub(super) struct Ending {
     pub state: NodeState,
     /// What is known.
     pub reason: String,
-    /// When an outbox is given up that could not be read when it was tried.
-    pub give_up: Option<Duration>,
+    /// Since when the outbox cannot be read by the follower that is there now.
+    pub unread_since: Option<Duration>,
 }
 
 /// Something on its way to an inbox.

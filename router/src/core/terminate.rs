@@ -8,14 +8,17 @@ use codeswarm_protocol::{JobId, Place, Rejection, RejectionCode, SwarmId};
 
 use super::answer::Asker;
 use super::model::{Awaited, Ending};
-use super::{Change, Context, Core, Effect, Node, ProviderCommand, ProviderEvent, Timer};
+use super::{Change, Context, Core, Effect, Node, ProviderCommand, ProviderEvent, Timer, Unread};
 
 /// How soon it is looked again whether an outbox is read to its end.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// How long the rest of an outbox may be unreadable: longer than a follower waits for bytes that a file has and does not
-/// show yet, before it passes over them and reads what stands behind.
-const BYTES_MAY_COME: Duration = Duration::from_secs(90);
+/// How long the rest of an outbox may be unreadable: longer than a shared filesystem remembers a name or a stale handle.
+const UNREADABLE_FOR: Duration = Duration::from_secs(90);
+
+/// How long its bytes may be late: longer than a follower waits for them before it passes over them and reads what stands
+/// behind. If nothing does, it waits for ever, and this alone ends it.
+const LATE_FOR: Duration = codeswarm_mailbox::tail::LATE_PAGE_PATIENCE.saturating_add(Duration::from_secs(60));
 
 /// How long the last record of an archived outbox may be behind the rename. A worker writes it before; some shared
 /// filesystems show the name before the bytes. Twice as long as a client believes a name by default (nfs(5), `acdirmax`).
@@ -91,7 +94,7 @@ impl Core {
         node.ending = Some(Ending {
             state,
             reason,
-            give_up: None,
+            unread_since: None,
         });
         self.look_for_the_end(&place, context);
         self.ask_follower(Downward::Hint { place }, context);
@@ -121,7 +124,7 @@ impl Core {
         ticket: Ticket,
         next: u64,
         done: bool,
-        error: Option<String>,
+        unread: Option<Unread>,
         context: &mut Context<'_>,
     ) {
         let Some(Awaited::Rest(place)) = self.tickets.remove(&ticket) else {
@@ -137,14 +140,18 @@ impl Core {
         else {
             return;
         };
-        let over = match error {
+        let over = match unread {
             None => {
-                ending.give_up = None;
+                ending.unread_since = None;
                 done && *offset >= next && last_record_until.is_none()
             }
-            Some(_) => {
-                let patience = self.settings.inject_timeout.max(BYTES_MAY_COME);
-                context.at.now >= *ending.give_up.get_or_insert(context.at.now + patience)
+            Some(unread) => {
+                let patience = match unread {
+                    Unread::Failed => UNREADABLE_FOR,
+                    Unread::Late => LATE_FOR,
+                };
+                let since = *ending.unread_since.get_or_insert(context.at.now);
+                context.at.now >= since + patience.max(self.settings.inject_timeout)
             }
         };
         if over {

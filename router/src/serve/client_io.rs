@@ -172,6 +172,16 @@ mod tests {
         assert!(all.len() == 1004 && all.ends_with(b"last"));
     }
 
+    #[tokio::test]
+    async fn a_client_that_goes_away_while_lines_are_on_their_way_is_seen_to_be_gone() {
+        let queue = ClientQueue::with_limit(100);
+        queue.push(Bytes::from_static(b"{}\n"));
+        let (server, _hears) = mpsc::channel(1);
+        let (read, sink) = tokio::io::duplex(1);
+        drop(read);
+        assert!(!write(ClientId(1), sink, &queue, &server).await);
+    }
+
     /// A client whose lines are written by a thread.
     async fn written(
         sink: impl Write + Send + 'static,

@@ -99,10 +99,9 @@ impl Server {
     /// Hands a client the next part of what it lacks, if it is at hand, or asks for it; whether there may be more to do.
     fn read_on(&mut self, id: ClientId, now: Duration) -> bool {
         let room = self.outputs.room_left(id);
-        let Some(client) = self.audience.client(id) else {
-            return false;
-        };
-        let Some(wanted) = client.may_read(room).map(|bytes| bytes.min(PART_BYTES)) else {
+        let client = self.audience.client(id);
+        let client = client.and_then(|client| client.may_read(room).map(|bytes| (client, bytes.min(PART_BYTES))));
+        let Some((client, wanted)) = client else {
             return false;
         };
         let failed = &self.failed_reads;

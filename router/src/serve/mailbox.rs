@@ -14,7 +14,7 @@ use super::history::Unread;
 use super::outputs::ending_of_record;
 use super::server::Server;
 use crate::audience::Heard;
-use crate::core::{Context, Effect, Input, Passage, Whom};
+use crate::core::{self, Context, Effect, Input, Passage, Whom};
 
 impl Server {
     pub(super) fn follower_said(&mut self, up: Upward) {
@@ -54,6 +54,7 @@ impl Server {
                 done,
                 error,
                 may_pass,
+                late,
                 data,
                 ..
             } => match self.reads.remove(&ticket) {
@@ -67,7 +68,7 @@ impl Server {
                     ticket,
                     next,
                     done,
-                    error,
+                    unread: error.map(|_| if late { core::Unread::Late } else { core::Unread::Failed }),
                 }),
             },
             Upward::Heartbeats { ticket, data } => self.input(Input::Heartbeats { ticket, data }),

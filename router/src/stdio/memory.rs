@@ -368,12 +368,12 @@ impl Memory {
             return;
         };
         self.open.retain(|command, open| {
-            if command != name && open.of.as_ref() != Some(name) {
-                return true;
-            }
             let (Awaits::Ends(prompts) | Awaits::News(_, prompts)) = &mut open.awaits else {
                 return true;
             };
+            if command != name && open.of.as_ref() != Some(name) {
+                return true;
+            }
             if kind == "inject_ack" || prompts.contains_key(id) {
                 let prompt = prompts.entry(id.clone()).or_default();
                 prompt.at = position.max(prompt.at);

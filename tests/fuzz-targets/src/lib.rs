@@ -7,6 +7,7 @@
 mod agents;
 mod client;
 mod configuration;
+mod consumers;
 mod doorbell;
 mod frames;
 mod names;
@@ -19,6 +20,7 @@ mod tail;
 pub use agents::{agent_output, codex_messages, codex_session, echo_scripts};
 pub use client::{client_commands, client_stream};
 pub use configuration::{configurations, launch_files, launch_parameters};
+pub use consumers::consumer_cursors;
 pub use doorbell::doorbell_lines;
 pub use frames::{frames_downward, frames_upward};
 pub use names::{names, node_selectors};
@@ -40,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("codex_messages", codex_messages),
     ("codex_session", codex_session),
     ("configurations", configurations),
+    ("consumer_cursors", consumer_cursors),
     ("doorbell_lines", doorbell_lines),
     ("echo_scripts", echo_scripts),
     ("frames_downward", frames_downward),

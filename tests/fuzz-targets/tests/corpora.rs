@@ -161,7 +161,7 @@ macro_rules! p12_targets {
 }
 
 p12_targets! {
-    agent_output client_commands client_stream codex_messages codex_session configurations doorbell_lines echo_scripts frames_downward
+    agent_output client_commands client_stream codex_messages codex_session configurations consumer_cursors doorbell_lines echo_scripts frames_downward
     frames_upward inbox_lines launch_files launch_parameters mailbox_tail names node_selectors outbox_lines record_splitter
     slurm_errors slurm_hostnames slurm_job slurm_partitions slurm_queue slurm_settings slurm_submitted ssh_words state_files
 }

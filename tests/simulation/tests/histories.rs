@@ -64,6 +64,10 @@ const NAMED: &[(u64, &str)] = &[
         "P6: the rest of an outbox is taken for read while its bytes have not come (before other changes of the simulation)",
     ),
     (
+        103_706,
+        "P6: the rest of an outbox is given up while its follower still waits for bytes that a machine has not handed over",
+    ),
+    (
         6649,
         "P1: a prompt that was read and run is taken for never delivered when a cut-off login node hands old bytes over",
     ),

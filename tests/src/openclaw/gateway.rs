@@ -35,7 +35,7 @@ impl<'o, 'w> Gateway<'o, 'w> {
 
     fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + OPENCLAW_PATIENCE;
-        while !self.get("/readyz").is_some_and(|(status, _)| status == 200) {
+        while self.get("/readyz").is_none_or(|(status, _)| status != 200) {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("the Gateway ended with {status}:\n{}", self.log());
             }

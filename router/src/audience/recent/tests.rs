@@ -55,6 +55,15 @@ fn what_is_read_again_from_an_earlier_byte_takes_the_place_of_all_of_it() {
     assert_eq!(recent.cost, 0);
 }
 
+#[test]
+fn a_chunk_without_a_line_is_not_kept() {
+    let mut recent = Recent::new(10_000);
+    recent.keep(&place(0), 0, b"aa\n");
+    let cost = recent.cost;
+    recent.keep(&place(0), 3, b"");
+    assert_eq!((recent.cost, part(&recent, 0, 3, 1000)), (cost, some("aa\n", 3)));
+}
+
 /// A small generator (splitmix64).
 fn next(state: &mut u64) -> usize {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

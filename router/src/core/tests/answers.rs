@@ -204,3 +204,36 @@ fn a_recall_tells_what_a_request_has_caused_and_does_nothing() {
     let effects = ask(&mut alone, 2, "look", &recall, None);
     assert_eq!((effects.len(), refused(&effects).0), (1, RejectionCode::UnknownRequest));
 }
+
+#[test]
+fn a_recall_of_a_launch_waits_for_slurm_and_then_names_the_swarm() {
+    let mut alone = connected();
+    let recall = json!({"command": "recall", "of": "r1"});
+    let launch = alone.request(1, "r1", json!({"command": "swarm_launch", "nodes": 2}));
+    let (code, reason) = refused(&alone.request(2, "look", recall.clone()));
+    assert_eq!(code, RejectionCode::UnknownRequest);
+    assert!(reason.contains("still on its way to Slurm"), "{reason}");
+
+    let (submit, ..) = alone.until_sbatch(&launch);
+    let effects = alone.answer(submit, says(0, "27\n", ""));
+    let announce = errands(&effects).pop().unwrap();
+    let effects = alone.answer(announce, shown("27", "PENDING", "Resources", 0));
+    let known = effects.iter().find_map(|effect| match effect {
+        Effect::Save(Change::Request { known, .. }) => Some(known.clone()),
+        _ => None,
+    });
+    assert!(known.is_some(), "{effects:?}");
+    let request = Request {
+        request_id: Some(RequestId::new("look").unwrap()),
+        spelling: Spelling::Flat,
+        command: serde_json::from_value(recall).unwrap(),
+    };
+    let client = ClientId(2);
+    let effects = alone.step(Input::Command { client, request, known });
+    let event = &told(&effects)[0];
+    assert!(
+        matches!(&event.word, RouterWord::Recalled { injections, .. } if injections.is_empty()),
+        "{event:?}"
+    );
+    assert_eq!(event.swarm_id, Some(alone.swarm_of_job("27").swarm_id));
+}

@@ -212,7 +212,7 @@ impl Alone {
                     ticket,
                     next,
                     done: true,
-                    error: None,
+                    unread: None,
                 }));
             }
         }

@@ -52,7 +52,7 @@ fn p11_words_about_what_is_not_known_here_change_nothing() {
             ticket,
             next: 7,
             done: true,
-            error: None,
+            unread: None,
         },
         Input::Heartbeats {
             ticket,
@@ -273,7 +273,7 @@ fn p6_a_worker_that_is_lost_as_its_swarm_fails_ends_its_prompts_once() {
         ticket,
         next: 0,
         done: true,
-        error: None,
+        unread: None,
     };
     assert_eq!(alone.step(read), []);
     let node = &alone.core.nodes[&place];

@@ -285,6 +285,7 @@ fn part(
         done,
         error,
         may_pass: false,
+        late: false,
         data: Bytes::new(),
     }
 }

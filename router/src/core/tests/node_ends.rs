@@ -73,7 +73,7 @@ fn a_node_whose_worker_said_its_last_record_has_ended_in_its_words_though_slurm_
                 ticket,
                 next,
                 done: true,
-                error: None,
+                unread: None,
             });
         }
     }

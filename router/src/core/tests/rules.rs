@@ -13,7 +13,9 @@ use super::alone::*;
 use super::clients::refusal;
 use super::world::settings;
 use crate::core::texts::Texts;
-use crate::core::{Change, ClientId, Effect, InjectionState, Input, Passage, ProviderCommand, ProviderEvent, Settings};
+use crate::core::{
+    Change, ClientId, Effect, InjectionState, Input, Passage, ProviderCommand, ProviderEvent, Settings, Unread,
+};
 
 #[test]
 fn an_interrupt_withdraws_no_prompt_of_a_node_that_it_does_not_name() {
@@ -101,7 +103,7 @@ fn p6_what_a_lost_worker_said_last_is_heard_before_its_node_is_over() {
         ticket,
         next: 500,
         done: true,
-        error: None,
+        unread: None,
     });
     assert!(failed(&unread).is_empty() && !alone.core.nodes[&place].is_over());
 
@@ -113,7 +115,7 @@ fn p6_what_a_lost_worker_said_last_is_heard_before_its_node_is_over() {
         ticket,
         next: 500,
         done: true,
-        error: None,
+        unread: None,
     });
     assert!(failed(&read).is_empty(), "it ended twice: {read:?}");
     assert_eq!(alone.core.nodes[&place].state, NodeState::Lost);
@@ -134,7 +136,7 @@ fn p6_an_outbox_that_cannot_be_read_does_not_keep_a_prompt_open_for_ever() {
         ticket: a_read(effects),
         next: 0,
         done: false,
-        error: Some("stale handle".to_owned()),
+        unread: Some(Unread::Failed),
     };
     let asked = alone.step(lost);
     let effects = alone.step(unreadable(&asked));
@@ -142,14 +144,45 @@ fn p6_an_outbox_that_cannot_be_read_does_not_keep_a_prompt_open_for_ever() {
     alone.now += Duration::from_secs(61);
     let asked = alone.step(Input::Tick);
     let effects = alone.step(unreadable(&asked));
-    assert!(
-        failed(&effects).is_empty(),
-        "its follower waits a minute for bytes that may come"
-    );
+    assert!(failed(&effects).is_empty(), "a name is remembered for a minute");
     alone.now += Duration::from_secs(30);
     let asked = alone.step(Input::Tick);
     let effects = alone.step(unreadable(&asked));
     assert_eq!(failed(&effects), [&id]);
+}
+
+#[test]
+fn p6_bytes_that_are_late_are_waited_for_as_long_as_their_follower_waits_and_no_longer() {
+    let mut alone = Alone::new(settings());
+    let place = alone.launch(1);
+    let (id, ticket) = alone.inject(&place);
+    alone.step(Input::Appended { ticket, offset: 0 });
+    let late = |effects: &[Effect]| Input::OutboxRead {
+        ticket: a_read(effects),
+        next: 0,
+        done: false,
+        unread: Some(Unread::Late),
+    };
+    let mut asked = alone.step(Input::Provider(ProviderEvent::WorkerLost {
+        place: place.clone(),
+        reason: "killed".to_owned(),
+    }));
+    let mut waited = Duration::ZERO;
+    let ended = loop {
+        let effects = alone.step(late(&asked));
+        if !failed(&effects).is_empty() {
+            break failed(&effects).into_iter().cloned().collect::<Vec<_>>();
+        }
+        alone.now += Duration::from_secs(10);
+        waited += Duration::from_secs(10);
+        assert!(waited < Duration::from_secs(3600), "it is waited for ever");
+        asked = alone.step(Input::Tick);
+    };
+    assert_eq!(ended, [id]);
+    assert!(
+        waited > codeswarm_mailbox::tail::LATE_PAGE_PATIENCE,
+        "given up after {waited:?}"
+    );
 }
 
 #[test]
@@ -165,12 +198,11 @@ fn p6_a_worker_that_ended_without_an_archive_is_over_all_the_same() {
         inbox_offset: 0,
     };
     alone.record(&place, 1, exit, None);
-    let (next, done, error) = (alone.end, true, None);
     let effects = alone.step(Input::OutboxRead {
         ticket,
-        next,
-        done,
-        error,
+        next: alone.end,
+        done: true,
+        unread: None,
     });
     assert_eq!(failed(&effects), [&id]);
     assert_eq!(alone.core.nodes[&place].state, NodeState::Exited);

@@ -302,7 +302,7 @@ impl World {
                     ticket,
                     next,
                     done: true,
-                    error: None,
+                    unread: None,
                 });
             }
             _ => {}

@@ -97,7 +97,7 @@ fn p6_a_machine_that_slurm_takes_out_of_a_job_that_goes_on_is_lost_and_its_promp
         ticket,
         next,
         done: true,
-        error: None,
+        unread: None,
     });
     assert!(!alone.core.is_open(&id));
     let words: Vec<_> = told(&effects).into_iter().map(|event| &event.word).collect();

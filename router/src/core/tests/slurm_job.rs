@@ -136,7 +136,7 @@ fn p6_a_job_that_is_over_ends_its_swarm_with_slurms_word() {
                 ticket,
                 next,
                 done: true,
-                error: None,
+                unread: None,
             }));
         }
         assert_eq!(failed(&ends), [&id]);
@@ -321,7 +321,7 @@ fn a_job_that_failed_before_a_worker_spoke_is_told_with_the_last_words_of_its_er
                 ticket,
                 next: 0,
                 done: true,
-                error: None,
+                unread: None,
             });
         }
     }

@@ -58,12 +58,12 @@ fn p3_p6_a_prompt_that_came_as_the_job_was_requeued_waits_for_its_next_life_and_
     let mut ends = failed(&effects).into_iter().cloned().collect::<Vec<_>>();
     for read in down(&effects) {
         if let Downward::Read { ticket, place, .. } = read {
-            let (next, done, error) = (alone.core.stream_end(&place).1, true, None);
+            let (next, done, unread) = (alone.core.stream_end(&place).1, true, None);
             let effects = alone.step(Input::OutboxRead {
                 ticket,
                 next,
                 done,
-                error,
+                unread,
             });
             ends.extend(failed(&effects).into_iter().cloned());
         }

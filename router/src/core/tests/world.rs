@@ -20,7 +20,7 @@ use super::tally::Tally;
 use super::worker::Life;
 use crate::core::{
     Context, Core, Effect, Input, KnownRequest, Link, LinkTrouble, Moment, Names, Passage, ProviderCommand, Settings,
-    Whom,
+    Unread, Whom,
 };
 use crate::state::Batch;
 
@@ -443,12 +443,13 @@ impl World {
                 next,
                 done,
                 error,
+                late,
                 ..
             } => Input::OutboxRead {
                 ticket,
                 next,
                 done,
-                error,
+                unread: error.map(|_| if late { Unread::Late } else { Unread::Failed }),
             },
             Upward::Heartbeats { ticket, data } => Input::Heartbeats { ticket, data },
             Upward::Ended { place, .. } => Input::OutboxEnded { place },
@@ -461,7 +462,7 @@ impl World {
             }
             other => panic!("{other:?}"),
         };
-        let unreadable = matches!(&input, Input::OutboxRead { error: Some(_), .. });
+        let unreadable = matches!(&input, Input::OutboxRead { unread: Some(_), .. });
         let effects = self.input(input);
         if unreadable {
             self.seen.gave_up(&effects);

@@ -255,6 +255,7 @@ async fn p10_words_said_while_a_part_is_read_come_once_and_in_their_place() {
         done: true,
         error: None,
         may_pass: false,
+        late: false,
         data,
     });
     for down in desk.asked().await {
@@ -273,6 +274,7 @@ async fn p10_words_said_while_a_part_is_read_come_once_and_in_their_place() {
                 done: true,
                 error: None,
                 may_pass: false,
+                late: false,
                 data: Bytes::new(),
             });
         }
@@ -444,6 +446,7 @@ async fn a_batch_does_not_wait_for_the_usage_of_a_worker_that_died() {
                         done: true,
                         error: None,
                         may_pass: false,
+                        late: false,
                         data: Bytes::new(),
                     });
                 }
@@ -485,6 +488,7 @@ async fn a_batch_does_not_wait_for_an_end_that_cannot_be_read() {
                 done: false,
                 error: Some("stale handle".to_owned()),
                 may_pass: false,
+                late: false,
                 data: Bytes::new(),
             });
         }

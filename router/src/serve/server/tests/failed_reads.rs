@@ -31,6 +31,7 @@ fn stale(ticket: Ticket) -> Upward {
         done: false,
         error: Some("stale file handle".to_owned()),
         may_pass: true,
+        late: false,
         data: Bytes::new(),
     }
 }
@@ -54,6 +55,7 @@ async fn p4_p10_a_read_that_fails_for_a_moment_costs_a_client_nothing() {
         done: true,
         error: None,
         may_pass: false,
+        late: false,
         data,
     });
     desk.commit().await;
@@ -105,6 +107,7 @@ async fn p4_a_read_that_failed_is_tried_again_though_nothing_else_happens() {
         done: true,
         error: None,
         may_pass: false,
+        late: false,
         data,
     };
     says.send(read).await.unwrap();

@@ -86,6 +86,7 @@ async fn a_followers_answer_that_nobody_asked_for_changes_nothing_and_is_told_to
         done: true,
         error: None,
         may_pass: false,
+        late: false,
         data: Bytes::from_static(b"{\"type\":\"notice\",\"seq\":1}\n"),
     });
     assert!(desk.asked().await.is_empty());

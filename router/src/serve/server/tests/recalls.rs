@@ -13,6 +13,7 @@ async fn answers(desk: &mut Desk, ear: &mut Ear, recall: Value, file: &[u8]) -> 
                 done: true,
                 error: None,
                 may_pass: false,
+                late: false,
                 data: Bytes::copy_from_slice(file),
             });
         }

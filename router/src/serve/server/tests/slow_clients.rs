@@ -84,6 +84,7 @@ impl Outbox {
             done: next >= until,
             error: None,
             may_pass: false,
+            late: false,
             data: Bytes::copy_from_slice(&self.bytes[start..start + length]),
         }
     }
