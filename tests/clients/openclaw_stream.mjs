@@ -30,7 +30,8 @@ socket.addEventListener("message", ({ data }) => {
     ask("chat.send", { sessionKey, message, idempotencyKey: randomUUID() });
   if (frame.type !== "event" || frame.payload?.sessionKey !== sessionKey) return;
   const { stream, data: told, state, message: said } = frame.payload;
-  if (frame.event === "agent" && stream === "tool" && told.phase === "update") console.log(JSON.stringify({ shown: told }));
+  if (frame.event === "agent" && stream === "tool" && told.phase === "update")
+    console.log(JSON.stringify({ shown: told }));
   if (frame.event === "chat" && state === "final") {
     console.log(JSON.stringify({ said }));
     end(0);

@@ -200,8 +200,8 @@ fn tools_work_without_a_model_and_a_router_that_is_killed_in_mid_turn_loses_and_
         }
         cursor = wait["cursor"].clone();
     }
-    let (status, took) = gateway.stop();
-    assert!(status.success() && took < STOPS_WITHIN, "{status} after {took:?}");
+    // A Gateway that is killed leaves no router behind.
+    gateway.kill();
     workspace.wait_until_quiet();
 }
 
