@@ -20,7 +20,6 @@ pub mod command;
 mod config;
 mod descriptors;
 mod doorbell;
-mod effort;
 mod errand;
 mod fair_queue;
 mod follower;

@@ -4,7 +4,7 @@
 
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use codeswarm_protocol::frame::{Downward, Upward};
@@ -15,7 +15,6 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{FollowerConfig, FollowerError};
-use crate::effort::Effort;
 use crate::lines::write_all;
 use crate::wire::{Decoder, Encoder, WireError};
 use crate::{Follower, spawn};
@@ -229,9 +228,7 @@ fn say(output: &OwnedFd, mut events: mpsc::Receiver<Upward>) {
     let mut encoder = Encoder::new();
     let mut out = BytesMut::new();
     Encoder::greet(&mut out);
-    let mut effort = Effort::default();
     while let Some(event) = events.blocking_recv() {
-        let began = Instant::now();
         let mut next = Some(event);
         while let Some(event) = next {
             if let Err(error) = encoder.encode(&event, &mut out) {
@@ -243,15 +240,12 @@ fn say(output: &OwnedFd, mut events: mpsc::Receiver<Upward>) {
                 None
             };
         }
-        let packed = Instant::now();
         if let Err(error) = write_all(output.as_fd(), &out) {
             if error.kind() != io::ErrorKind::BrokenPipe {
                 tracing::error!(%error, "standard output could not be written");
             }
             return;
         }
-        effort.sent(out.len(), packed - began, packed.elapsed());
-        encoder.compress_at(effort.level());
         out.clear();
         if out.capacity() > 4 * GATHERED {
             out = BytesMut::new();

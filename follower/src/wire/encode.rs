@@ -17,34 +17,16 @@ struct Header<'a, F> {
 }
 
 /// Writes frames. Keeps the compressor and its buffer, which are made when a body first needs them.
+#[derive(Default)]
 pub struct Encoder {
-    level: i32,
     compressor: Option<zstd::bulk::Compressor<'static>>,
     packed: Vec<u8>,
-}
-
-impl Default for Encoder {
-    fn default() -> Self {
-        Self {
-            level: 1,
-            compressor: None,
-            packed: Vec::new(),
-        }
-    }
 }
 
 impl Encoder {
     /// A writer of frames.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Compresses the next bodies at this level of zstd; at 1 until told otherwise.
-    pub fn compress_at(&mut self, level: i32) {
-        if self.level != level {
-            self.level = level;
-            self.compressor = None;
-        }
     }
 
     /// Appends the greeting, with which a follower's stream begins.
@@ -96,7 +78,7 @@ impl Encoder {
         };
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
-            none => none.insert(zstd::bulk::Compressor::new(self.level).map_err(damaged)?),
+            none => none.insert(zstd::bulk::Compressor::new(1).map_err(damaged)?),
         };
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(body.len()));

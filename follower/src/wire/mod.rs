@@ -11,7 +11,7 @@
 //! {"type":"notice"…}
 //! ```
 //!
-//! A body of [`COMPRESS_FROM`] bytes or more goes compressed by zstd where that makes it smaller.
+//! A body of [`COMPRESS_FROM`] bytes or more goes compressed by zstd, level 1, where that makes it smaller.
 //! This module knows nothing of files, mailboxes or ssh; both ends of the link use it.
 
 mod decode;

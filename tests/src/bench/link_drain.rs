@@ -63,7 +63,7 @@ fn run(lab: &Lab) -> Report {
         loopback >= 2.0,
         why,
     );
-    let why = "The ratio is what zstd makes of these bytes (level 6 where the line is slow and a core is free); ssh -C is told beside it.";
+    let why = "The ratio is what zstd at level 1 makes of these bytes; ssh -C is told beside it.";
     report.target(
         "at least 8 times as fast over 20 Mbit/s",
         slow,
