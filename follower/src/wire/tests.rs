@@ -72,6 +72,7 @@ fn upward() -> impl Strategy<Value = Upward> {
                 done: true,
                 error,
                 may_pass: false,
+                late: false,
                 data,
             }
         }),
