@@ -3,8 +3,9 @@
 //! Pure: the clock is handed in. A file is *hot* after a hint or growth, *warm* as its looks stay empty, then *cold*. Looks
 //! that find nothing are capped a second, all files together; a look that brings data is work and costs nothing of the
 //! cap. As much of it as a round over the cold files needs, at most their part of three fifths, is theirs, evenly spaced and
-//! in turn, so what hot files do never delays the quiet ones; hot and warm files share the rest, the hot first, and every
-//! third look to a warm one that is due. Where they are more than can be looked at, each cools down faster.
+//! in turn, so what hot files do never delays the quiet ones; hot and warm files share the rest. Where they are more than can
+//! be looked at, each is late in proportion to its pause, a hot one a quarter as much, and those that bring nothing cool down
+//! faster.
 //!
 //! A file whose writer is connected to the doorbell is looked at when it rings, before all others, and is otherwise only
 //! *swept*: once in a long while, evenly spread, for safety. When the connection goes, it is polled again at once.
@@ -19,6 +20,9 @@ use crate::budget::{Budget, Side};
 mod bell;
 
 use bell::{Bell, Then};
+
+/// A hot file may be late by a quarter of what a warm one may, each in proportion to its pause.
+const HOT_BEFORE_WARM: f64 = 4.0;
 
 /// What the schedule keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -355,11 +359,11 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             // What brings data costs nothing, so the round goes on at once.
             self.next_cold = Some(now);
         }
-        // Where more files are hot than can be looked at, nothing was gained by a pause that was not kept. Else the first look that
-        // brings nothing has only come too early.
+        // Where more files are hot than can be looked at, little is gained by a pause that is far from being kept; but a file that has
+        // waited for its turn is not therefore a quiet one. Else the first look that brings nothing has only come too early.
         let brought_before = std::mem::replace(&mut entry.brought, data);
         let longer = match waited > before * 2 {
-            true => waited,
+            true => (waited / 4).max(before * 3 / 2),
             false if brought_before => before,
             false => before * 3 / 2,
         }
@@ -420,14 +424,25 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         self.swept_files = self.swept_files + usize::from(to == Lane::Swept) - usize::from(from == Lane::Swept);
     }
 
-    /// Who has rung first, then hot before warm, but a warm file that is due gets every third look.
+    /// Who has rung first, then hot before warm, unless the warm file is later for its pause; every third look is a warm one's
+    /// that is due.
     fn order(&mut self, now: Instant) -> [Lane; 5] {
-        let warm_is_due = self.due(Lane::Warm, now).is_some_and(|due| due <= now);
-        if warm_is_due && self.hot_in_a_row >= 2 {
+        let [hot, warm] = [Lane::Hot, Lane::Warm].map(|lane| self.lateness(lane, now));
+        let is_later = |warm| hot.is_none_or(|hot| warm > hot * HOT_BEFORE_WARM);
+        if warm.is_some_and(|warm| self.hot_in_a_row >= 2 || is_later(warm)) {
             [Lane::Warm, Lane::Rung, Lane::Hot, Lane::Cold, Lane::Swept]
         } else {
             [Lane::Rung, Lane::Hot, Lane::Warm, Lane::Cold, Lane::Swept]
         }
+    }
+
+    /// How late the hot or warm file is that is due first, in pauses of its own; nothing if it is not due.
+    fn lateness(&mut self, lane: Lane, now: Instant) -> Option<f64> {
+        let late = now.checked_duration_since(self.due(lane, now)?)?;
+        let queue = if lane == Lane::Hot { &self.hot } else { &self.warm };
+        let Reverse(Due(_, stamp)) = queue.peek()?;
+        let pause = self.files.get(self.stamps.get(stamp)?)?.pause;
+        Some(late.as_secs_f64() / pause.as_secs_f64().max(0.001))
     }
 
     /// When the lane's first file is due; entries that are no longer meant are dropped on the way.
