@@ -9,6 +9,7 @@ pub mod prompts;
 pub mod worker;
 
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use codeswarm_mailbox::{Mailbox, heartbeat};
@@ -29,8 +30,8 @@ pub struct Play {
     pub mailbox: Mailbox,
     /// The job.
     pub job_id: JobId,
-    /// Its nodes, from 0.
-    pub nodes: u32,
+    /// Which of its nodes. Others may be played by another process.
+    pub nodes: Range<u32>,
     /// Deltas a second of each node.
     pub rate: f64,
     /// For how long; then the simulator ends, as a job that is killed does.
@@ -65,6 +66,14 @@ impl Said {
 }
 
 impl Play {
+    fn count(&self) -> u32 {
+        self.nodes.end.saturating_sub(self.nodes.start)
+    }
+
+    fn who<'w>(&self, workers: &'w mut [PlayedWorker], node: u32) -> Option<&'w mut PlayedWorker> {
+        workers.get_mut(node.checked_sub(self.nodes.start)? as usize)
+    }
+
     /// The place of a node.
     pub fn place(&self, node: u32) -> io::Result<Place> {
         let node = NodeId::new(node).map_err(io::Error::other)?;
@@ -76,7 +85,9 @@ impl Play {
     /// # Errors
     /// A file of the mailbox cannot be written or watched.
     pub fn run(&self, started: impl FnOnce()) -> io::Result<Said> {
-        let places = (0..self.nodes)
+        let places = self
+            .nodes
+            .clone()
             .map(|node| self.place(node))
             .collect::<io::Result<Vec<_>>>()?;
         let mut workers = Vec::with_capacity(places.len());
@@ -98,7 +109,7 @@ impl Play {
         started();
         let mut said = Said::default();
         let began = Instant::now();
-        let mut beats = Beats::new(self.nodes);
+        let mut beats = Beats::new(self.count());
         let mut next = 0_u64;
         while began.elapsed() < self.duration {
             let due = self.due(next);
@@ -110,7 +121,7 @@ impl Play {
                     .min(Duration::from_millis(20));
                 match prompts.recv_timeout(pause) {
                     Ok(prompt) => {
-                        let Some(worker) = workers.get_mut(prompt.node as usize) else {
+                        let Some(worker) = self.who(&mut workers, prompt.node) else {
                             continue;
                         };
                         worker.answer(prompt.injection_id)?;
@@ -122,7 +133,7 @@ impl Play {
                 continue;
             }
             said.latest = said.latest.max(now - due.unwrap_or(now));
-            let node = (next % u64::from(self.nodes)) as usize;
+            let node = (next % u64::from(self.count())) as usize;
             let content = marks::mark(SystemTime::now());
             let item_id = Some("played".to_owned());
             workers[node].say(Word::AssistantDelta { content, item_id }, None)?;
@@ -130,7 +141,7 @@ impl Play {
             next += 1;
             // Prompts do not wait for a pause that may not come.
             while let Ok(prompt) = prompts.try_recv() {
-                let Some(worker) = workers.get_mut(prompt.node as usize) else {
+                let Some(worker) = self.who(&mut workers, prompt.node) else {
                     continue;
                 };
                 worker.answer(prompt.injection_id)?;
@@ -143,7 +154,7 @@ impl Play {
 
     /// When a delta is to be written, counted over all nodes in turn; `None` if none ever is.
     fn due(&self, number: u64) -> Option<Duration> {
-        let all = self.rate * f64::from(self.nodes);
+        let all = self.rate * f64::from(self.count());
         (all > 0.0).then(|| Duration::from_secs_f64(number as f64 / all))
     }
 }
@@ -193,7 +204,7 @@ mod tests {
         let play = Play {
             mailbox: mailbox.clone(),
             job_id,
-            nodes: 3,
+            nodes: 0..3,
             rate: 100.0,
             duration: Duration::from_millis(500),
             doorbell: false,
@@ -220,5 +231,31 @@ mod tests {
             .count();
         assert_eq!(marked as u64, said.marked);
         assert!(said.marked > 3, "{said:?}");
+    }
+
+    #[test]
+    fn who_plays_some_nodes_leaves_the_others_alone_and_answers_their_prompts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = Mailbox::at(folder.path().join("root"));
+        mailbox.create().unwrap();
+        let job_id = JobId::new("7").unwrap();
+        mailbox.prepare(&job_id, 4).unwrap();
+        let play = Play {
+            mailbox: mailbox.clone(),
+            job_id,
+            nodes: 2..4,
+            rate: 0.0,
+            duration: Duration::from_millis(500),
+            doorbell: false,
+        };
+        for node in 0..4 {
+            let line = format!("{{\"type\":\"user\",\"injection_id\":\"i{node}\",\"content\":\"Hello\"}}\n");
+            std::fs::write(mailbox.inbox(&play.place(node).unwrap()), line).unwrap();
+        }
+        let said = play.run(|| ()).unwrap();
+        assert_eq!(said.prompts, 2);
+        let text = |node| std::fs::read_to_string(mailbox.outbox(&play.place(node).unwrap())).unwrap();
+        assert_eq!([text(0), text(1)], ["", ""]);
+        assert!(text(2).contains("i2") && text(3).contains("i3"));
     }
 }

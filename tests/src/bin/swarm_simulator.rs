@@ -24,9 +24,12 @@ struct Arguments {
     /// The job.
     #[arg(long, value_name = "ID")]
     job_id: JobId,
-    /// How many nodes it has.
+    /// How many of its nodes are played.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_384))]
     nodes: u32,
+    /// The first that this process plays; more processes than one can play a job that has more nodes than a process may open files.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16_383))]
+    first_node: u32,
     /// Deltas a second of each node; with 0 they only answer prompts.
     #[arg(long, value_name = "N", default_value_t = 20.0)]
     rate: f64,
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
     let play = Play {
         mailbox: Mailbox::at(arguments.root),
         job_id: arguments.job_id,
-        nodes: arguments.nodes,
+        nodes: arguments.first_node..arguments.first_node + arguments.nodes,
         rate: arguments.rate,
         duration,
         doorbell: arguments.doorbell,
