@@ -143,13 +143,18 @@ impl Hostile {
 fn p2_p4_sizes_and_names_that_are_old_lose_and_double_nothing() {
     let Some(hostfs) = requires::hostfs() else { return };
     let options = ["--attributes-seconds", "3", "--names-seconds", "3"];
-    let launch = json!({"command": "swarm_launch", "nodes": 2});
-    let mut hostile = Hostile::launch_rung(&hostfs, &options, &[], launch, "off");
-    hostile.rounds_until_told(&["stale_sizes"]);
-    // The end of a swarm is a rename, which the other side does not see for a while.
-    let told = HostFs::of(hostile.workspace.cluster());
-    let _workspace = hostile.end();
-    told.assert_told(&["stale_names"]);
+    // The end of a swarm is a rename, which the other side does not see for a while. Whether anybody looks just then is chance.
+    for _ in 0..10 {
+        let launch = json!({"command": "swarm_launch", "nodes": 2});
+        let mut hostile = Hostile::launch_rung(&hostfs, &options, &[], launch, "off");
+        hostile.rounds_until_told(&["stale_sizes"]);
+        let told = HostFs::of(hostile.workspace.cluster());
+        let _workspace = hostile.end();
+        if told.told()["stale_names"] > 0 {
+            return;
+        }
+    }
+    panic!("in ten swarms nobody met a name that was old");
 }
 
 #[test]
