@@ -72,6 +72,11 @@ fn run(lab: &Lab) -> Report {
          the router polls: that is 100 look-ups a second of each file, 100,000 for 1,024 of them, where the router makes 50 that find \
          nothing in all.",
     );
+    report.note(
+        "Each run lasts three seconds and then waits for what was not seen yet. Polled, where more files move than 50 look-ups a second can follow, the 99 % are \
+         the last words of such a run: nobody knows in which files they stand, and each look-up that finds nothing uses up a fiftieth of a second. A file that nobody hinted at and that is the \
+         first to move of 1,024 is found in its turn, after 33 s at most: that is the worst of one file of 1,024.",
+    );
     report
 }
 
