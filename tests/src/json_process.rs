@@ -1,10 +1,13 @@
 //! A child process that speaks JSON lines on its standard input and output.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -25,6 +28,8 @@ pub struct JsonProcess {
     child: Child,
     stdin: Option<ChildStdin>,
     seen: Arc<Seen>,
+    /// The reading end of its standard error, once more.
+    unread: Option<OwnedFd>,
     exited: Option<ExitStatus>,
     killed: bool,
 }
@@ -61,7 +66,9 @@ impl JsonProcess {
             let seen = Arc::clone(&seen);
             std::thread::spawn(move || seen.read_stdout(stdout));
         }
+        let mut unread = None;
         if let Some(stderr) = child.stderr.take() {
+            unread = stderr.as_fd().try_clone_to_owned().ok();
             let seen = Arc::clone(&seen);
             std::thread::spawn(move || seen.read_stderr(stderr));
         }
@@ -70,6 +77,7 @@ impl JsonProcess {
             stdin: child.stdin.take(),
             child,
             seen,
+            unread,
             exited: None,
             killed: false,
         }
@@ -182,6 +190,13 @@ impl JsonProcess {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        // Its standard error may be held open; what it wrote itself is in the pipe by now, or read.
+        while self.has_unread() {
+            if Instant::now() >= deadline {
+                self.fail("exited, and something that it left behind goes on writing to its standard error");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.check_lines();
         status
     }
@@ -210,6 +225,13 @@ impl JsonProcess {
         report.push_str(&String::from_utf8_lossy(&output.stderr));
         drop(output);
         panic!("{report}");
+    }
+
+    /// Whether something stands in the pipe of its standard error. Under the lock, since it is read under it.
+    fn has_unread(&self) -> bool {
+        let _nothing_is_being_read = self.seen.lock();
+        let unread = self.unread.as_ref().map(ioctl_fionread);
+        unread.is_some_and(|bytes| bytes.is_ok_and(|bytes| bytes > 0))
     }
 
     fn check_lines(&self) {
@@ -261,10 +283,17 @@ impl Seen {
         }
     }
 
-    fn read_stderr(&self, mut stderr: impl Read) {
+    fn read_stderr(&self, mut stderr: impl Read + AsFd) {
         let mut piece = [0; 4096];
-        while let Ok(length @ 1..) = stderr.read(&mut piece) {
+        loop {
+            // It is read under the lock: what is no longer in the pipe is known.
+            while let Err(error) = poll(&mut [PollFd::new(&stderr, PollFlags::IN)], None) {
+                assert_eq!(error, Errno::INTR);
+            }
             let kept = &mut self.lock().stderr;
+            let Ok(length @ 1..) = stderr.read(&mut piece) else {
+                return;
+            };
             kept.extend_from_slice(&piece[..length]);
             let excess = kept.len().saturating_sub(STDERR_KEPT);
             kept.drain(..excess);

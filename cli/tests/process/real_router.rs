@@ -245,11 +245,14 @@ fn a_router_that_is_killed_in_mid_turn_costs_no_word_and_repeats_none() {
         "[[echo deltas=300 pace_ms=10]]",
         "--json",
     ]);
+    let mut router = None;
     for _ in 0..3 {
         for _ in 0..20 {
             run.wait_for("assistant_delta");
         }
-        rustix::process::kill_process(user.router(), Signal::KILL).unwrap();
+        let running = router.map_or_else(|| user.router(), |killed| user.router_after(killed));
+        rustix::process::kill_process(running, Signal::KILL).unwrap();
+        router = Some(running);
     }
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use serde_json::Value;
 
 /// Nothing here takes nearly as long; it keeps a fault from hanging the tests.
@@ -75,10 +76,23 @@ impl User {
     }
 
     /// The router's pid.
-    pub fn router(&self) -> rustix::process::Pid {
-        let pong: Value = serde_json::from_str(&self.ok(&["ping", "--json"])).unwrap();
-        let pid = pong["pid"].as_i64().unwrap();
-        rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+    pub fn router(&self) -> Pid {
+        pid_in(&self.ok(&["ping", "--json"]))
+    }
+
+    /// The pid of the router that somebody starts in the place of one that was killed. What a command prints meanwhile may still be that
+    /// one's.
+    pub fn router_after(&self, killed: Pid) -> Pid {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let pong = self.run(&["ping", "--json"]);
+            let pid = (pong.code == Some(0)).then(|| pid_in(&pong.stdout));
+            if let Some(pid) = pid.filter(|pid| *pid != killed) {
+                return pid;
+            }
+            assert!(Instant::now() < deadline, "no router after {killed:?}: {pong:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The swarm whose id a launch printed.
@@ -92,6 +106,12 @@ impl User {
         let list: Value = serde_json::from_str(&self.ok(&["list", "--json"])).unwrap();
         list["swarms"].as_object().unwrap().clone()
     }
+}
+
+fn pid_in(pong: &str) -> Pid {
+    let pong: Value = serde_json::from_str(pong).unwrap();
+    let pid = pong["pid"].as_i64().unwrap();
+    Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }
 
 impl Drop for User {
