@@ -112,16 +112,21 @@ impl Workspace {
 
     /// The records of a node, from its outbox or, once that has been renamed, from the archive.
     pub fn records(&self, job_id: &str, node: u32) -> Vec<Value> {
+        self.records_if_any(job_id, node)
+            .unwrap_or_else(|| panic!("{job_id}_{node:02}.jsonl is neither in outbox nor in archive"))
+    }
+
+    /// The same; `None` while its outbox has not been made, which a launch may come before.
+    pub fn records_if_any(&self, job_id: &str, node: u32) -> Option<Vec<Value>> {
         let name = format!("{job_id}_{node:02}.jsonl");
         // The archive is looked at last, so that a rename in between is not missed.
         let text = ["outbox", "archive"]
             .iter()
-            .find_map(|folder| std::fs::read_to_string(self.mailbox(folder).join(&name)).ok())
-            .unwrap_or_else(|| panic!("{name} is neither in outbox nor in archive"));
+            .find_map(|folder| std::fs::read_to_string(self.mailbox(folder).join(&name)).ok())?;
         let record = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}: {line}"));
         // A line without its newline is not there yet.
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        whole.map(record).collect()
+        Some(whole.map(record).collect())
     }
 
     /// Every file in the mailbox's inboxes, outboxes and archive, with what is in it.

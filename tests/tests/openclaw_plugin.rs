@@ -82,7 +82,7 @@ fn router(workspace: &Workspace) -> Process {
 /// Waits until a node has begun to answer, and makes sure that it has not ended.
 fn wait_until_in_mid_turn(workspace: &Workspace, job: &str, node: u32) {
     wait_until("a turn that goes on", || {
-        let records = workspace.records(job, node);
+        let records = workspace.records_if_any(job, node).ok_or("no outbox")?;
         let count = |kind: &str| records.iter().filter(|record| record["type"] == kind).count();
         match (count("assistant_delta") >= 3, count("turn_complete")) {
             (true, 0) => Ok(()),

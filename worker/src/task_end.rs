@@ -97,6 +97,8 @@ fn is_at_its_beginning(place: &Place) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[tokio::test]
@@ -120,6 +122,24 @@ mod tests {
         account_for(&mailbox, &assignment).await.unwrap();
         assert_eq!(fs::read(mailbox.outbox(&place)).unwrap(), b"");
         assert_eq!(mailbox.locate(&place).unwrap(), Located::Outbox);
+    }
+
+    #[test]
+    fn p5_a_worker_that_has_said_nothing_yet_is_known_by_its_command_and_its_task() {
+        let mut stands_by = Command::new("sh");
+        stands_by.args(["-c", "read line", KEPT_BY]).stdin(Stdio::piped());
+        stands_by.envs([("SLURM_JOB_ID", "4711"), ("SLURM_PROCID", "3")]);
+        let mut worker = stands_by.spawn().unwrap();
+        let is_there = |stem: &str| is_at_its_beginning(&Place::from_stem(stem).unwrap());
+        // Until it is another program than this one.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_there("4711_03") {
+            assert!(Instant::now() < deadline, "it was not found");
+        }
+        assert!(!is_there("4711_04") && !is_there("4712_03"));
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        assert!(!is_there("4711_03"));
     }
 
     #[test]
