@@ -118,13 +118,26 @@ impl<'o, 'w> Gateway<'o, 'w> {
         }
     }
 
-    /// Asks it to end, and waits until it has: how it ended, and how long that took.
+    /// Shows the end of its log on standard error.
+    fn show_log(&self) {
+        let log = self.log();
+        let shown: Vec<&str> = log.lines().rev().take(60).collect();
+        eprintln!("-- end of the Gateway's log:");
+        shown.iter().rev().for_each(|line| eprintln!("{line}"));
+    }
+
+    /// Asks it to end, and waits until it has: how it ended, and how long that took. One that does not end well has its log shown.
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         let asked = Instant::now();
         self.signal(Signal::TERM);
         loop {
             match self.child.try_wait() {
-                Ok(Some(status)) => return (status, asked.elapsed()),
+                Ok(Some(status)) => {
+                    if !status.success() {
+                        self.show_log();
+                    }
+                    return (status, asked.elapsed());
+                }
                 Ok(None) => {}
                 Err(error) => panic!("the Gateway cannot be waited for: {error}"),
             }
@@ -147,10 +160,7 @@ impl<'o, 'w> Gateway<'o, 'w> {
 impl Drop for Gateway<'_, '_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = self.log();
-            let shown: Vec<&str> = log.lines().rev().take(60).collect();
-            eprintln!("-- end of the Gateway's log:");
-            shown.iter().rev().for_each(|line| eprintln!("{line}"));
+            self.show_log();
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
