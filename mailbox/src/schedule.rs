@@ -1,11 +1,15 @@
 //! When to look at which file where no event tells: on filesystems that other machines write.
 //!
-//! Pure: the clock is handed in. A file is *hot* after a hint or growth, *warm* as its looks stay empty, then *cold*. Looks
-//! that find nothing are capped a second, all files together; a look that brings data is work and costs nothing of the
-//! cap. As much of it as a round over the cold files needs, at most their part of three fifths, is theirs, evenly spaced and
-//! in turn, so what hot files do never delays the quiet ones; hot and warm files share the rest. Where they are more than can
-//! be looked at, each is late in proportion to its pause, a hot one a quarter as much, and those that bring nothing cool down
-//! faster.
+//! Pure: the clock is handed in. A file that grows, or that somebody hints at, is *lively*: its pause is short (hot) while looks
+//! bring data and longer (up to warm) as they stay empty; a hinted one is *awaited* until it is
+//! half way to warm. After a quiet minute a
+//! file is *cold*. Looks that find nothing are capped a second, all files together; a look that brings data is work and costs
+//! nothing of the cap. As much of it as a round over the cold files needs, at most their part of three fifths, is theirs, evenly
+//! spaced and in turn, so what lively files do never delays the quiet ones; the others share the rest.
+//!
+//! Where more are lively than can be looked at in time, the one that was due first comes first: it has waited longest, so it most
+//! likely has something, and then its look costs nothing. Its pause says little there, since none is kept. Only an awaited file, which
+//! somebody is waiting for, goes before others that are up to sixteen times as late.
 //!
 //! A file whose writer is connected to the doorbell is looked at when it rings, before all others, and is otherwise only
 //! *swept*: once in a long while, evenly spread, for safety. When the connection goes, it is polled again at once.
@@ -21,8 +25,8 @@ mod bell;
 
 use bell::{Bell, Then};
 
-/// A hot file may be late by a quarter of what a warm one may, each in proportion to its pause.
-const HOT_BEFORE_WARM: f64 = 4.0;
+/// An awaited file goes before another that is so many times as late.
+const AWAITED_FIRST: u32 = 16;
 
 /// What the schedule keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +89,10 @@ pub enum Outcome {
 enum Lane {
     /// Its writer says that it has grown.
     Rung,
-    Hot,
-    Warm,
+    /// It was hinted at, and its pause has been short since then.
+    Awaited,
+    /// It has moved lately.
+    Lively,
     Cold,
     /// Its writer would ring.
     Swept,
@@ -96,7 +102,7 @@ impl Lane {
     fn side(self) -> Side {
         match self {
             Self::Rung => Side::Rung,
-            Self::Hot | Self::Warm => Side::Lively,
+            Self::Awaited | Self::Lively => Side::Lively,
             Self::Cold | Self::Swept => Side::Cold,
         }
     }
@@ -146,8 +152,8 @@ pub struct PollSchedule<K> {
     stamps: HashMap<u64, K>,
     last_stamp: u64,
     rung: VecDeque<u64>,
-    hot: BinaryHeap<Reverse<Due>>,
-    warm: BinaryHeap<Reverse<Due>>,
+    awaited: BinaryHeap<Reverse<Due>>,
+    lively: BinaryHeap<Reverse<Due>>,
     cold: VecDeque<u64>,
     cold_files: usize,
     next_cold: Option<Instant>,
@@ -155,7 +161,7 @@ pub struct PollSchedule<K> {
     swept: VecDeque<(Instant, u64)>,
     swept_files: usize,
     next_swept: Option<Instant>,
-    hot_in_a_row: u32,
+    rung_in_a_row: u32,
     random: u64,
 }
 
@@ -180,15 +186,15 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             stamps: HashMap::new(),
             last_stamp: 0,
             rung: VecDeque::new(),
-            hot: BinaryHeap::new(),
-            warm: BinaryHeap::new(),
+            awaited: BinaryHeap::new(),
+            lively: BinaryHeap::new(),
             cold: VecDeque::new(),
             cold_files: 0,
             next_cold: None,
             swept: VecDeque::new(),
             swept_files: 0,
             next_swept: None,
-            hot_in_a_row: 0,
+            rung_in_a_row: 0,
             random: seed | 1,
         }
     }
@@ -237,7 +243,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     pub fn remove(&mut self, file: &K) {
         if let Some(entry) = self.files.remove(file) {
             self.stamps.remove(&entry.stamp);
-            self.count(entry.lane, Lane::Hot);
+            self.count(entry.lane, Lane::Lively);
             if entry.looking {
                 self.budget.forget();
             }
@@ -252,7 +258,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     /// This file is about to move: look soon, and often for a while. (Not if its writer will ring.)
     pub fn hint(&mut self, file: &K, now: Instant) {
         if self.files.get(file).is_some_and(|entry| !entry.would_be_rung()) {
-            self.look_soon(file, Lane::Hot, now);
+            self.look_soon(file, Lane::Awaited, now);
         }
     }
 
@@ -260,7 +266,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
     pub fn connected(&mut self, file: &K, now: Instant) {
         if let Some(entry) = self.files.get_mut(file) {
             entry.bell = Some(Bell::default());
-            self.look_soon(file, Lane::Hot, now);
+            self.look_soon(file, Lane::Awaited, now);
         }
     }
 
@@ -269,7 +275,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         if let Some(entry) = self.files.get_mut(file)
             && entry.bell.take().is_some()
         {
-            self.look_soon(file, Lane::Hot, now);
+            self.look_soon(file, Lane::Awaited, now);
         }
     }
 
@@ -301,7 +307,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         entry.moved = now;
         if entry.looking {
             entry.hinted = true;
-        } else if lane == Lane::Hot || entry.lane != Lane::Rung {
+        } else if lane == Lane::Awaited || entry.lane != Lane::Rung {
             self.queue(file, lane, self.limits.hot, now);
         }
     }
@@ -359,7 +365,7 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             // What brings data costs nothing, so the round goes on at once.
             self.next_cold = Some(now);
         }
-        // Where more files are hot than can be looked at, little is gained by a pause that is far from being kept; but a file that has
+        // Where more files move than can be looked at, little is gained by a pause that is far from being kept; but a file that has
         // waited for its turn is not therefore a quiet one. Else the first look that brings nothing has only come too early.
         let brought_before = std::mem::replace(&mut entry.brought, data);
         let longer = match waited > before * 2 {
@@ -368,22 +374,24 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
             false => before * 3 / 2,
         }
         .min(self.limits.warm);
+        let after = if lane == Lane::Awaited { lane } else { Lane::Lively };
         let (next, pause) = match (then, outcome) {
-            _ if hinted => (Lane::Hot, self.limits.hot),
+            _ if hinted => (Lane::Awaited, self.limits.hot),
             (Then::Rest, _) => (Lane::Swept, self.limits.hot),
             (Then::Again(_), _) if rung => (Lane::Rung, self.limits.hot),
             (Then::Again(looks), _) => {
                 let pause = self.limits.hot * 2_u32.saturating_pow(looks.min(16));
-                (Lane::Hot, pause.min(self.limits.warm))
+                (Lane::Awaited, pause.min(self.limits.warm))
             }
             // From the cold a file that moves starts in the middle, so that one stray line does not make it hottest.
-            (Then::Poll, Outcome::Data) if lane == Lane::Cold => (Lane::Hot, self.limits.hot * 4),
-            (Then::Poll, Outcome::Data) => (Lane::Hot, (before / 2).max(self.limits.hot)),
+            (Then::Poll, Outcome::Data) if lane == Lane::Cold => (Lane::Lively, self.limits.hot * 4),
+            (Then::Poll, Outcome::Data) => (after, (before / 2).max(self.limits.hot)),
             (Then::Poll, Outcome::Nothing) if lane == Lane::Cold || quiet >= self.limits.cold_after => {
                 (Lane::Cold, before)
             }
-            _ if longer * 4 >= self.limits.warm => (Lane::Warm, longer),
-            _ => (Lane::Hot, longer),
+            // By then it has been awaited for three seconds in vain.
+            _ if longer * 2 >= self.limits.warm => (Lane::Lively, longer),
+            _ => (after, longer),
         };
         let due = match next {
             // Of a swept file the time of its last look is kept.
@@ -411,8 +419,8 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         self.count(before, lane);
         match lane {
             Lane::Rung => self.rung.push_back(stamp),
-            Lane::Hot => self.hot.push(Reverse(Due(due, stamp))),
-            Lane::Warm => self.warm.push(Reverse(Due(due, stamp))),
+            Lane::Awaited => self.awaited.push(Reverse(Due(due, stamp))),
+            Lane::Lively => self.lively.push(Reverse(Due(due, stamp))),
             Lane::Cold => self.cold.push_back(stamp),
             Lane::Swept => self.swept.push_back((due, stamp)),
         }
@@ -424,33 +432,29 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         self.swept_files = self.swept_files + usize::from(to == Lane::Swept) - usize::from(from == Lane::Swept);
     }
 
-    /// Who has rung first, then hot before warm, unless the warm file is later for its pause; every third look is a warm one's
-    /// that is due.
+    /// Who has rung first, but every third look is another lively file's if one is due; of those see [`AWAITED_FIRST`].
     fn order(&mut self, now: Instant) -> [Lane; 5] {
-        let [hot, warm] = [Lane::Hot, Lane::Warm].map(|lane| self.lateness(lane, now));
-        let is_later = |warm| hot.is_none_or(|hot| warm > hot * HOT_BEFORE_WARM);
-        if warm.is_some_and(|warm| self.hot_in_a_row >= 2 || is_later(warm)) {
-            [Lane::Warm, Lane::Rung, Lane::Hot, Lane::Cold, Lane::Swept]
-        } else {
-            [Lane::Rung, Lane::Hot, Lane::Warm, Lane::Cold, Lane::Swept]
+        let [awaited, lively] = [Lane::Awaited, Lane::Lively].map(|lane| {
+            let due = self.due(lane, now)?;
+            now.checked_duration_since(due)
+        });
+        let lively_first = lively.is_some_and(|lively| awaited.is_none_or(|awaited| lively > awaited * AWAITED_FIRST));
+        let [first, second] = match lively_first {
+            true => [Lane::Lively, Lane::Awaited],
+            false => [Lane::Awaited, Lane::Lively],
+        };
+        match self.rung_in_a_row >= 2 && (awaited.is_some() || lively.is_some()) {
+            true => [first, second, Lane::Rung, Lane::Cold, Lane::Swept],
+            false => [Lane::Rung, first, second, Lane::Cold, Lane::Swept],
         }
-    }
-
-    /// How late the hot or warm file is that is due first, in pauses of its own; nothing if it is not due.
-    fn lateness(&mut self, lane: Lane, now: Instant) -> Option<f64> {
-        let late = now.checked_duration_since(self.due(lane, now)?)?;
-        let queue = if lane == Lane::Hot { &self.hot } else { &self.warm };
-        let Reverse(Due(_, stamp)) = queue.peek()?;
-        let pause = self.files.get(self.stamps.get(stamp)?)?.pause;
-        Some(late.as_secs_f64() / pause.as_secs_f64().max(0.001))
     }
 
     /// When the lane's first file is due; entries that are no longer meant are dropped on the way.
     fn due(&mut self, lane: Lane, now: Instant) -> Option<Instant> {
         let stamps = &self.stamps;
         let queue = match lane {
-            Lane::Hot => &mut self.hot,
-            Lane::Warm => &mut self.warm,
+            Lane::Awaited => &mut self.awaited,
+            Lane::Lively => &mut self.lively,
             Lane::Rung => {
                 while self.rung.front().is_some_and(|stamp| !stamps.contains_key(stamp)) {
                     self.rung.pop_front();
@@ -487,16 +491,16 @@ impl<K: Clone + Eq + Hash> PollSchedule<K> {
         let stamp = match lane {
             Lane::Rung => self.rung.pop_front()?,
             Lane::Swept => self.swept.pop_front()?.1,
-            Lane::Hot => self.hot.pop()?.0.1,
-            Lane::Warm => self.warm.pop()?.0.1,
+            Lane::Awaited => self.awaited.pop()?.0.1,
+            Lane::Lively => self.lively.pop()?.0.1,
             Lane::Cold => self.cold.pop_front()?,
         };
         let file = self.stamps.get(&stamp)?.clone();
         self.files.get_mut(&file)?.looking = true;
         self.budget.begin(lane.side());
         match lane {
-            Lane::Rung | Lane::Hot => self.hot_in_a_row += 1,
-            Lane::Warm => self.hot_in_a_row = 0,
+            Lane::Rung => self.rung_in_a_row += 1,
+            Lane::Awaited | Lane::Lively => self.rung_in_a_row = 0,
             Lane::Cold => {
                 let pause = self.jitter(Duration::from_secs_f64(1.0 / cold_rate.max(0.001)));
                 // Counted from when it was due, so that the mean rate holds; but what was missed is not made up for.
