@@ -16,7 +16,7 @@ use crate::cli::{self, Output};
 use crate::login_node;
 use crate::workspace::Workspace;
 
-pub use gateway::Gateway;
+pub use gateway::{Gateway, GatewayEnd};
 
 /// How long something of OpenClaw may take.
 pub const OPENCLAW_PATIENCE: Duration = Duration::from_secs(600);

@@ -102,8 +102,8 @@ fn silent_model() -> ChatModel {
 
 /// Ends the Gateway, then the swarm, and leaves nothing.
 fn end(gateway: Gateway, workspace: &Workspace, swarm: &str) {
-    let (status, took) = gateway.stop();
-    assert!(status.success() && took < STOPS_WITHIN, "{status} after {took:?}");
+    let end = gateway.stop();
+    assert!(end.status.success() && end.took < STOPS_WITHIN, "{end:?}");
     cli(workspace, &["terminate", swarm]).success();
     cli(workspace, &["shutdown"]).success();
     workspace.wait_until_quiet();
@@ -230,7 +230,7 @@ fn a_gateway_stops_within_seconds_although_a_call_waits_and_the_swarm_goes_on() 
 
     let prompt = json!({"swarm_id": swarm, "nodes": "all", "text": "[[echo deltas=100 pace_ms=200]]",
         "idempotency_key": "goes-on", "wait_s": 300});
-    let (status, took) = std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
         let port = openclaw.port();
         let asking = scope.spawn(move || post(port, "codeswarm_prompt", &prompt));
         wait_until_in_mid_turn(&workspace, &job, 0);
@@ -239,7 +239,7 @@ fn a_gateway_stops_within_seconds_although_a_call_waits_and_the_swarm_goes_on() 
         assert!(heard.contains("OpenClaw is stopping; the swarm goes on"), "{heard}");
         stopped
     });
-    assert!(status.success() && took < STOPS_WITHIN, "{status} after {took:?}");
+    assert!(ended.status.success() && ended.took < STOPS_WITHIN, "{ended:?}");
     assert_eq!(workspace.processes_named("--daemon").len(), 0, "its router has left");
     assert_eq!(workspace.processes_named("worker").len(), 1, "the swarm is left alone");
 

@@ -1,14 +1,16 @@
 //! Agents of the real OpenClaw launch a swarm, give it work and read its answers, after `codeswarm openclaw install`.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use codeswarm_tests::chat_model::{ChatModel, ChatRequest, Move};
 use codeswarm_tests::cli::cli;
 use codeswarm_tests::mcp_client::McpSession;
 use codeswarm_tests::openclaw::OpenClaw;
 use codeswarm_tests::processes;
-use codeswarm_tests::requires;
 use codeswarm_tests::workspace::Workspace;
+use codeswarm_tests::{PATIENCE, requires};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const GREETING: &str = "Hello from a node of the swarm.";
@@ -98,8 +100,8 @@ fn an_agent_launches_asks_waits_and_reads_and_the_answers_are_in_its_transcript(
     // The skill is what tells a model that there are such tools at all.
     let system = model.requests()[0].system();
     assert!(system.contains("<name>codeswarm</name>"), "{system}");
-    let (status, _) = gateway.stop();
-    assert!(status.success(), "{status}");
+    let end = gateway.stop();
+    assert!(end.status.success(), "{end:?}");
     let swarms = cli(&workspace, &["list", "--json"]).success().json_lines();
     assert!(
         swarms[0].to_string().contains("\"running\""),
@@ -147,22 +149,36 @@ fn sessions_share_one_router_errors_pause_nothing_and_it_outlives_the_gateway_of
     assert_eq!((mcp.len(), routers.len()), (2, 1), "{mcp:#?} {routers:#?}");
 
     // What a child that stays would hold keeps OpenClaw waiting for eight seconds at its end.
-    let router = shared_descriptors(routers[0].pid);
-    assert!(!router.is_empty());
+    assert!(!shared_descriptors(routers[0].pid).is_empty());
     let gateway_pid = i32::try_from(gateway.pid()).unwrap();
     let family: Vec<i32> = processes::descendants(gateway_pid)
         .iter()
         .map(|process| process.pid)
         .chain([gateway_pid])
         .collect();
-    for pid in family.iter().filter(|pid| **pid != routers[0].pid) {
-        let common: Vec<_> = shared_descriptors(*pid).intersection(&router).cloned().collect();
-        assert!(common.is_empty(), "the router shares {common:?} with {pid}");
+    let stays: Vec<i32> = routers
+        .iter()
+        .chain(&workspace.processes_named("codeswarm worker "))
+        .map(|process| process.pid)
+        .collect();
+    assert_eq!(stays.len(), 5);
+    let held: BTreeSet<String> = stays.iter().flat_map(|pid| shared_descriptors(*pid)).collect();
+    for pid in family.iter().filter(|pid| !stays.contains(pid)) {
+        let common: Vec<_> = shared_descriptors(*pid).intersection(&held).cloned().collect();
+        assert!(common.is_empty(), "what stays shares {common:?} with {pid}");
     }
-    let (status, took) = gateway.stop();
-    println!("the Gateway ended after {took:?}");
-    assert!(status.success(), "{status}");
-    assert_eq!(workspace.processes_named("codeswarm mcp "), []);
+    gateway.signal(Signal::TERM);
+    let asked = Instant::now();
+    while !workspace.processes_named("codeswarm mcp ").is_empty() {
+        assert!(asked.elapsed() < PATIENCE, "the server of a Gateway that ends stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("the last server ended after {:?}", asked.elapsed());
+    let end = gateway.wait_for_end();
+    println!("then {end:?}");
+    // Rarely OpenClaw 2026.9.6 waits for something of its own until its deadline of 325 s (its issue 153899 tells of such waits). Nothing of
+    // codeswarm's is there any more then, and nothing that stays has anything of the Gateway's.
+    assert!(end.status.success() || end.gave_up, "{end:?}");
     assert_eq!(workspace.processes_named(" router "), routers);
 
     let mut session = McpSession::open(&workspace);

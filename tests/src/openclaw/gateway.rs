@@ -16,6 +16,17 @@ pub struct Gateway<'o, 'w> {
     child: Child,
 }
 
+/// How a Gateway ended that was asked to.
+#[derive(Debug)]
+pub struct GatewayEnd {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// How long it was waited for.
+    pub took: Duration,
+    /// It gave up at its own deadline, 325 s, with something unfinished.
+    pub gave_up: bool,
+}
+
 impl<'o, 'w> Gateway<'o, 'w> {
     pub(super) fn start(openclaw: &'o OpenClaw<'w>) -> Self {
         let port = openclaw.port().to_string();
@@ -126,17 +137,26 @@ impl<'o, 'w> Gateway<'o, 'w> {
         shown.iter().rev().for_each(|line| eprintln!("{line}"));
     }
 
-    /// Asks it to end, and waits until it has: how it ended, and how long that took. One that does not end well has its log shown.
-    pub fn stop(mut self) -> (ExitStatus, Duration) {
-        let asked = Instant::now();
+    /// Asks it to end, and waits until it has.
+    pub fn stop(self) -> GatewayEnd {
         self.signal(Signal::TERM);
+        self.wait_for_end()
+    }
+
+    /// Waits for its end, which was asked for already. The log of one that does not end well is shown.
+    pub fn wait_for_end(mut self) -> GatewayEnd {
+        let asked = Instant::now();
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => {
                     if !status.success() {
                         self.show_log();
                     }
-                    return (status, asked.elapsed());
+                    return GatewayEnd {
+                        status,
+                        took: asked.elapsed(),
+                        gave_up: self.log().contains("shutdown deadline reached"),
+                    };
                 }
                 Ok(None) => {}
                 Err(error) => panic!("the Gateway cannot be waited for: {error}"),
