@@ -1,10 +1,9 @@
 //! When to look at which file where no event tells: on filesystems that other machines write.
 //!
 //! Pure: the clock is handed in. A file that grows, or that somebody hints at, is *lively*: its pause is short (hot) while looks
-//! bring data and longer (up to warm) as they stay empty; a hinted one is *awaited* until it is
-//! half way to warm. After a quiet minute a
-//! file is *cold*. Looks that find nothing are capped a second, all files together; a look that brings data is work and costs
-//! nothing of the cap. As much of it as a round over the cold files needs, at most their part of three fifths, is theirs, evenly
+//! bring data and longer (up to warm) as they stay empty; a hinted one is *awaited* until it is half way to warm. After a quiet
+//! minute a file is *cold*. Looks that find nothing are capped a second, all files together; a look that brings data is work and
+//! costs nothing of the cap. As much of it as a round over the cold files needs, at most their part of three fifths, is theirs, evenly
 //! spaced and in turn, so what lively files do never delays the quiet ones; the others share the rest.
 //!
 //! Where more are lively than can be looked at in time, the one that was due first comes first: it has waited longest, so it most
