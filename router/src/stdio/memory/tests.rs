@@ -181,6 +181,34 @@ fn subscriptions_are_made_again_from_where_the_copy_ends() {
 }
 
 #[test]
+fn a_subscription_that_another_one_covers_is_not_made_again_by_itself() {
+    let mut memory = memory();
+    let subscribe = |memory: &mut Memory, name: &str, swarm: Option<&str>, caught_up: bool| {
+        let mut command = json!({"command": "subscribe", "request_id": name});
+        let mut answer = json!({"request_id": name});
+        if let Some(swarm) = swarm {
+            command["swarm_id"] = json!(swarm);
+            answer["swarm_id"] = json!(swarm);
+        }
+        send(memory, command);
+        for kind in ["subscribed", "caught_up"].into_iter().take(1 + usize::from(caught_up)) {
+            answer["type"] = json!(kind);
+            assert!(hear(memory, answer.clone()).is_some());
+        }
+        let again = lines(&memory.again());
+        let swarms: Vec<String> = again.iter().map(|line| line["swarm_id"].to_string()).collect();
+        swarms
+    };
+    let first = subscribe(&mut memory, "a", Some("s"), true);
+    assert_eq!(first, ["\"s\""]);
+    assert_eq!(subscribe(&mut memory, "b", Some("s"), true), first, "the same again");
+    let behind = subscribe(&mut memory, "c", Some("t"), false);
+    assert_eq!(behind, ["\"s\"", "\"t\""]);
+    let all = subscribe(&mut memory, "d", None, true);
+    assert_eq!(all, ["\"t\"", "null"], "all are all, but one has not caught up");
+}
+
+#[test]
 fn swarms_that_it_launched_and_ended_are_named_again() {
     let mut memory = memory();
     send(
